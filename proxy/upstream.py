@@ -1,0 +1,119 @@
+"""One connection to the site: writes requests, reads responses, tells the forwarding it works for.
+
+Knows bytes and backpressure. Decides nothing: see `forwarding`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING
+
+from proxy.answer_reader import AnswerReader
+
+if TYPE_CHECKING:
+    from proxy.forwarding import Forwarding
+    from proxy.tunnel import Tunnel
+
+
+class Upstream(asyncio.Protocol):
+    """`forwarding` is who it works for at the moment; None while it idles in the pool."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.transport: asyncio.Transport | None = None
+        self.forwarding: Forwarding | None = None
+        self.tunnel: Tunnel | None = None
+        self.idle_since = 0.0
+        self.lost = False
+        self.write_paused = False
+        self.answers = AnswerReader(self, loop)
+        self._held_back = False
+        self._reading_paused = False
+
+    # -- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
+        if self.tunnel is not None:
+            self.tunnel.lost(self)
+        elif self.forwarding is not None:
+            self.forwarding.upstream_lost(self)
+
+    def eof_received(self) -> bool:
+        if self.tunnel is not None:
+            return self.tunnel.ended(self)
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel.pass_on(self, data)
+            return
+        forwarding = self.forwarding
+        if forwarding is None:
+            self.close()  # bytes nobody asked for must never become somebody's answer
+            return
+        forwarding.upstream_answers(self, data)
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.tunnel is not None:
+            self.tunnel.hold_back(self)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.tunnel is not None:
+            self.tunnel.let_go(self)
+        elif self.forwarding is not None:
+            self.forwarding.pump_request()
+
+    # -- what a StreamReader of aiohttp's parser calls
+
+    def pause_reading(self) -> None:
+        self._reading_paused = True
+        self._apply_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self._apply_reading()
+
+    # -- what the forwarding calls
+
+    def begin(self, forwarding: Forwarding, *, to_head: bool) -> None:
+        """Works for `forwarding` from now on."""
+        self.forwarding = forwarding
+        self.answers.expect(to_head=to_head)
+
+    def hold_back(self, yes: bool) -> None:
+        """Stops or resumes reading, because the visitor's side is slower."""
+        if self._held_back is not yes:
+            self._held_back = yes
+            self._apply_reading()
+
+    def is_stale(self) -> bool:
+        """Whether the other side has already closed or sent something, though the loop has not told us yet."""
+        if self.lost or self.transport is None or self.transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _apply_reading(self) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self._reading_paused or self._held_back:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
