@@ -1,0 +1,104 @@
+from datetime import timedelta
+
+import pytest
+
+from dashboard.health import health_of, healthz
+from dashboard.state import GAP_SECS, Log, Spool, snapshot
+from tests.support import statuses
+from tests.support.statuses import EPOCH, NOW
+
+
+def seen(states=None, *, spool=None, log=None, missing_since=None, sinks=("erp",)):
+    return snapshot(
+        statuses.house() if states is None else states,
+        sinks=sinks,
+        spool=spool or Spool(free_octets=10**12),
+        log=log or Log(),
+        now=NOW,
+        missing_since=missing_since,
+    )
+
+
+def test_a_house_in_order_has_nothing_to_tell():
+    health = health_of(seen())
+    assert (health.word, health.http_status, health.problems, health.warnings) == ("ok", 200, (), ())
+
+
+PROBLEMS = {
+    "no worker": ({"collector": statuses.collector()}, "No worker has reported"),
+    "no collector": ({"worker-1": statuses.worker()}, "The collector has not reported"),
+    "a silent worker": (statuses.house(worker_1=statuses.worker(seen_secs=42)), "Worker-1 has not been seen for 42 s"),
+    "a silent collector": (
+        statuses.house(collector=statuses.collector(seen_secs=11)),
+        "The collector has not been seen",
+    ),
+    "a full disk": (
+        statuses.house(worker_1=statuses.worker(spool={"pending": 12})),
+        "cannot write its spool; records wait in memory (12)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_harms_visitors_or_the_log_is_a_problem(name):
+    states, reason = PROBLEMS[name]
+    health = health_of(seen(states))
+    assert health.http_status == 503
+    assert len(health.problems) == 1
+    assert reason in health.problems[0]
+
+
+def test_a_spool_that_cannot_be_read_is_a_problem():
+    assert health_of(seen(spool=Spool(error="/data/spool: Permission denied"))).http_status == 503
+
+
+WARNINGS = {
+    "lost records": (
+        {"worker_1": statuses.worker(spool={"lost": 3})},
+        "records lost while its disk could not be written (3)",
+    ),
+    "a disk that will not sync": (
+        {"worker_1": statuses.worker(spool={"sync_errors": 2})},
+        "the disk refused to keep what was written (2)",
+    ),
+    "tracking errors": ({"worker_1": statuses.worker(observer_errors=2)}, "errors in tracking (2)"),
+    "bugs": ({"worker_1": statuses.worker(bugs=1)}, "bugs cut exchanges short (1)"),
+    "quarantine": ({"collector": statuses.collector(quarantined=1)}, "Spool lines that could not be read (1)"),
+    "collector errors": ({"collector": statuses.collector(errors=4)}, "The collector met errors (4)"),
+    "an open circuit": (
+        {"collector": statuses.collector(sinks={"erp": {"circuit": "open", "last_error": "connection refused"}})},
+        "Sink erp: circuit open, its leads wait. connection refused",
+    ),
+    "dead letters": ({"collector": statuses.collector(sinks={"erp": {"dead": 2}})}, "ropo leads retry"),
+}
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_what_wants_a_look_is_a_warning_and_not_an_outage(name):
+    changed, reason = WARNINGS[name]
+    health = health_of(seen(statuses.house(**changed)))
+    assert (health.word, health.http_status) == ("warning", 200)
+    assert len(health.warnings) == 1
+    assert reason in health.warnings[0]
+
+
+def test_a_log_that_falls_behind_and_a_disk_that_fills_are_warnings():
+    behind, filling = health_of(seen(spool=Spool(files=90, oldest_secs=95.0, free_octets=400_000_000))).warnings
+    assert "2 min behind: spool files wait for the collector (90)" in behind
+    assert "400 MB" in filling
+
+
+def test_a_ledger_that_stays_out_of_balance_is_a_warning():
+    row = {"node": "n", "worker": "worker-1", "epoch": EPOCH - 1, "received": 5, "logged": 3, "missing": 2}
+    log = Log(ledger=[row])
+    assert health_of(seen(log=log)).word == "ok"
+    since = {("n", "worker-1", EPOCH - 1): NOW - timedelta(seconds=GAP_SECS)}
+    (warning,) = health_of(seen(log=log, missing_since=since)).warnings
+    assert "does not balance: exchanges of worker-1 are neither logged nor dropped (2)" in warning
+
+
+def test_healthz_names_every_process_and_its_last_word():
+    body = healthz(seen(statuses.house(worker_1=statuses.worker(seen_secs=42))))
+    assert body["status"] == "problem"
+    assert body["processes"]["worker-1"] == {"kind": "worker", "pid": 4711, "seen_secs": 42.0}
+    assert set(body["processes"]) == {"supervisor", "collector", "worker-1", "worker-2"}
