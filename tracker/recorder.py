@@ -1,0 +1,266 @@
+"""The worker's half of the tracker: an observer of exchanges that writes one record for each.
+
+Knows the proxy's `Observer` calls and the order in which a form's facts must reach the disk. It verifies or mints the
+visitor's cookie, keeps a bounded copy of a form, and appends the record. It derives nothing: see `pipeline`.
+
+    request_started   who is it; is it a form
+    (form) the request body is whole   the submission is on disk before the site may see the end of it
+    response_started  set the cookie
+    (form) the response body is whole  the site's answer is on disk before the visitor sees the end of it
+    finished          the record, unless the form's answer has brought it to disk already
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections import Counter
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Protocol
+
+from proxy.exchange import Exchange, Field
+from tracker.clock import new_id, text_of
+from tracker.forms.capture import AnswerCapture, FormCapture, RequestCapture
+from tracker.identity import Identity, Seen, mintable, storable
+from tracker.model import ExchangeRecord, Submission, SubmitRecord, encode_line
+from tracker.settings import TrackerSettings
+
+# What a client may send is bounded by the proxy; what the log keeps of one field is bounded here.
+MAX_TARGET, MAX_REFERRER, MAX_AGENT, MAX_SHORT = 8190, 2048, 512, 128
+
+PAGE_TYPES = (b"text/html", b"application/xhtml+xml")
+
+
+class Spool(Protocol):
+    """Where records go. `append` has the line in the system's hands when it returns, `append_durable` on disk when
+    its future is done. `seq` is the number of the exchange whose record this is; 0 if it is no exchange's own."""
+
+    def append(self, line: bytes, seq: int) -> None: ...
+
+    def append_durable(self, line: bytes, seq: int) -> Future[None]: ...
+
+
+class Notes:
+    """What the recorder remembers of a running exchange."""
+
+    __slots__ = ("identity", "minted", "recorded", "refresh", "submission", "visitor_id")
+
+    def __init__(self, seen: Seen) -> None:
+        self.visitor_id = seen.visitor_id
+        self.identity = seen.state
+        self.minted: str | None = None  # a new ID that counts only if its cookie goes out
+        self.refresh = False
+        self.submission: Submission | None = None
+        self.recorded = False
+
+
+class Recorder:
+    """The `Observer` of a worker. `counters` are for the status file."""
+
+    def __init__(self, settings: TrackerSettings, identity: Identity, forms: FormCapture, spool: Spool) -> None:
+        self.counters: Counter[str] = Counter()
+        self._settings = settings
+        self._identity = identity
+        self._cookie_name = settings.cookie.name.encode() + b"="
+        self._forms = forms
+        self._spool = spool
+        self._client_ip = lru_cache(10_000)(_address_reducer(settings.client_ip))
+
+    # -- Observer
+
+    def request_started(self, exchange: Exchange) -> None:
+        fields = exchange.lowered
+        now_s = exchange.started_ns // 1_000_000_000
+        # A repeated Cookie field is rare and legal only in HTTP/2; joined, none of it is overlooked.
+        cookie = fields.get(b"cookie")
+        seen = self._identity.read(cookie, now_s)
+        exchange.notes = notes = Notes(seen)
+        if cookie is not None and self._cookie_name in cookie:
+            exchange.upstream_fields = {b"cookie": self._identity.without(cookie) or b""}
+        if seen.visitor_id is None:
+            if mintable(exchange.method, fields.get):
+                notes.minted = new_id(exchange.started_ns // 1000)
+        elif self._identity.needs_refresh(seen, now_s):
+            notes.refresh = mintable(exchange.method, fields.get)
+        if self._settings.upstream_fields:
+            self._tell_upstream(exchange, notes)
+        if exchange.method == "POST":
+            capture = self._forms.wanted(exchange)
+            if capture is not None:
+                exchange.request_copy = _RequestCopy(self, capture)
+
+    def response_started(self, exchange: Exchange) -> list[Field] | None:
+        notes: Notes = exchange.notes
+        if notes.minted is None and not notes.refresh:
+            return None
+        fields = exchange.response_fields
+        if not _is_page(exchange.status, fields):
+            return None
+        sharing = storable(fields)
+        if sharing == "shared":
+            self.counters["cookie_not_set_shared_cache"] += 1
+            return None
+        if notes.minted is not None:
+            notes.visitor_id, notes.identity = notes.minted, "minted"
+        value = self._identity.set_cookie(
+            notes.visitor_id, scheme=exchange.scheme, now_s=exchange.started_ns // 1_000_000_000
+        )
+        added = [(b"Set-Cookie", value)]
+        if sharing == "unsaid":
+            # RFC 9111 4.2.2: a shared cache may keep an answer that says nothing, our Set-Cookie with it.
+            added.append((b"Cache-Control", b"private"))
+        return added
+
+    def finished(self, exchange: Exchange) -> None:
+        notes: Notes | None = exchange.notes
+        if notes is None or not notes.recorded:
+            self._spool.append(encode_line(self._record(exchange)), exchange.seq)
+
+    # -- forms
+
+    def _submitted(self, exchange: Exchange, capture: RequestCapture) -> Future[None] | None:
+        """The request body is whole."""
+        submission = capture.submission()
+        if submission is None:
+            return None  # the capture has counted why
+        self.counters["submissions"] += 1
+        exchange.notes.submission = submission
+        exchange.response_copy = _AnswerCopy(self, self._forms.answer(submission, exchange))
+        record = SubmitRecord(
+            seq=exchange.seq,
+            occurred_at=text_of(exchange.started_ns // 1000),
+            host=exchange.get(b"host"),
+            target=_printable(exchange.target)[:MAX_TARGET],
+            submission=submission,
+            visitor_id=exchange.notes.visitor_id,
+            client_ip=self._client_ip(exchange.client),
+            referrer=_field(exchange, b"referer", MAX_REFERRER),
+            user_agent=_field(exchange, b"user-agent", MAX_AGENT),
+        )
+        # 0: not the exchange's own record, so that an outage in which both are lost counts one exchange, not two.
+        return self._spool.append_durable(encode_line(record), 0)
+
+    def _form_answered(self, exchange: Exchange, capture: AnswerCapture) -> Future[None]:
+        """The response body is whole."""
+        exchange.notes.submission.answer = capture.read()
+        exchange.notes.recorded = True
+        return self._spool.append_durable(encode_line(self._record(exchange)), exchange.seq)
+
+    # -- the record
+
+    def _record(self, exchange: Exchange) -> ExchangeRecord:
+        notes: Notes | None = exchange.notes
+        content_type = disposition = location = None
+        for name, value in exchange.response_fields:
+            size = len(name)
+            if size == 12 and name.lower() == b"content-type":
+                content_type = _text(value, MAX_SHORT)
+            elif size == 8 and name.lower() == b"location":
+                location = _text(value, MAX_REFERRER)
+            elif size == 19 and name.lower() == b"content-disposition":
+                disposition = _text(value.split(b";", 1)[0], MAX_SHORT)
+        ended_ns = exchange.ended_ns or exchange.started_ns
+        wait_ns = exchange.wait_ns
+        get = exchange.lowered.get
+        return ExchangeRecord(
+            seq=exchange.seq,
+            occurred_at=text_of(exchange.started_ns // 1000),
+            method=exchange.method,
+            target=_printable(exchange.target)[:MAX_TARGET],
+            status=exchange.status,
+            scheme=exchange.scheme,
+            host=_text(get(b"host"), 255),
+            client_ip=self._client_ip(exchange.client),
+            duration_us=(ended_ns - exchange.started_ns) // 1000,
+            wait_us=None if wait_ns is None else wait_ns // 1000,
+            request_bytes=exchange.request_bytes,
+            response_bytes=exchange.response_bytes,
+            content_type=content_type,
+            disposition=disposition,
+            location=location,
+            referrer=_text(get(b"referer"), MAX_REFERRER),
+            user_agent=_text(get(b"user-agent"), MAX_AGENT),
+            language=_text(get(b"accept-language"), MAX_SHORT),
+            fetch_dest=_text(get(b"sec-fetch-dest"), MAX_SHORT),
+            fetch_site=_text(get(b"sec-fetch-site"), MAX_SHORT),
+            purpose=_text(get(b"sec-purpose") or get(b"purpose"), MAX_SHORT),
+            visitor_id=None if notes is None else notes.visitor_id,
+            identity="absent" if notes is None else notes.identity,
+            ended_by=exchange.ended_by,
+            refusal=exchange.refusal,
+            retries=exchange.retries,
+            upgraded=exchange.upgraded,
+            submission=None if notes is None else notes.submission,
+        )
+
+    def _tell_upstream(self, exchange: Exchange, notes: Notes) -> None:
+        """X-Ropo-* fields for the site. What a visitor sent under these names never passes."""
+        visitor_id = notes.visitor_id or notes.minted
+        exchange.upstream_fields = {
+            **exchange.upstream_fields,
+            b"x-ropo-visitor": (visitor_id or "").encode(),
+            b"x-ropo-identity": (notes.identity if notes.minted is None else "minted").encode(),
+        }
+
+
+class _RequestCopy:
+    __slots__ = ("_capture", "_recorder", "feed")
+
+    def __init__(self, recorder: Recorder, capture: RequestCapture) -> None:
+        self._recorder = recorder
+        self._capture = capture
+        self.feed = capture.feed
+
+    def complete(self, exchange: Exchange) -> Future[None] | None:
+        return self._recorder._submitted(exchange, self._capture)
+
+
+class _AnswerCopy:
+    __slots__ = ("_capture", "_recorder", "feed")
+
+    def __init__(self, recorder: Recorder, capture: AnswerCapture) -> None:
+        self._recorder = recorder
+        self._capture = capture
+        self.feed = capture.feed
+
+    def complete(self, exchange: Exchange) -> Future[None]:
+        return self._recorder._form_answered(exchange, self._capture)
+
+
+def _is_page(status: int, fields: tuple[Field, ...]) -> bool:
+    """A page, or a redirect to one: where a cookie may be set. Errors and files are no place for it."""
+    if 300 <= status < 400:
+        return True
+    return 200 <= status < 300 and any(
+        name.lower() == b"content-type" and value.lower().startswith(PAGE_TYPES) for name, value in fields
+    )
+
+
+def _field(exchange: Exchange, name: bytes, limit: int) -> str | None:
+    return _text(exchange.lowered.get(name), limit)
+
+
+def _text(value: bytes | None, limit: int) -> str | None:
+    return None if value is None else value[:limit].decode("utf-8", "backslashreplace")
+
+
+def _printable(target: str) -> str:
+    """The target with octets that are not UTF-8 written as \\xNN: JSON has no other way to keep them."""
+    return target if target.isascii() else target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _address_reducer(mode: str):
+    """What of an address reaches the disk: all, its network (/24, /48), or nothing."""
+
+    def reduce(address: str) -> str | None:
+        if mode == "none":
+            return None
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            return None
+        if mode == "full":
+            return str(ip)
+        return str(ip_network((ip, 24 if ip.version == 4 else 48), strict=False).network_address)
+
+    return reduce
