@@ -1,0 +1,92 @@
+"""What every process below the supervisor has in common: its orders, its end, and its state once per second.
+
+Knows the pipe to the supervisor: one line of JSON on stdin, then nothing; its end means that the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+
+from storage import status
+from storage.layout import Layout
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def read_orders(kind: type[T]) -> T:
+    """The line of settings the supervisor wrote. Exits with 2 if it is none: then nobody but a person started us."""
+    line = bytearray()
+    # Octet by octet: what comes after the line is for `stop_event`, not for a buffer.
+    while not line.endswith(b"\n") and (octet := os.read(0, 1)):
+        line += octet
+    try:
+        return msgspec.json.decode(bytes(line), type=kind)
+    except msgspec.DecodeError as error:
+        print(f"stdin is no line of settings ({error}); this process is started by `ropo serve`", file=sys.stderr)
+        sys.exit(2)
+
+
+def log_to_stderr(name: str) -> None:
+    """One line per noteworthy fact, with the name of the process in front."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s"
+    )
+
+
+def stop_event(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    """Set by SIGTERM, SIGINT, or the end of the supervisor."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def said() -> None:
+        # The supervisor says nothing after the first line: this is its end, or somebody typing.
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stop.set()
+
+    loop.add_reader(0, said)
+    return stop
+
+
+class StatusWriter:
+    """Writes `state()` to the status file of `name` at most once per second. A disk that refuses is told once."""
+
+    def __init__(self, layout: Layout, name: str, state: Callable[[], dict[str, Any]]) -> None:
+        self._layout = layout
+        self._name = name
+        self._state = state
+        self._refused = False
+
+    def write(self) -> None:
+        try:
+            status.write(self._layout, self._name, self._state())
+        except OSError as error:
+            if not self._refused:
+                log.warning("event=status_refused folder=%s error=%r", self._layout.status, error.strerror)
+            self._refused = True
+        else:
+            self._refused = False
+
+    def remove(self) -> None:
+        with suppress(OSError):
+            status.remove(self._layout, self._name)
+
+    async def run(self, stop: asyncio.Event, *, every_secs: float = 1.0) -> None:
+        """Until `stop`."""
+        while not stop.is_set():
+            self.write()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every_secs):
+                    await stop.wait()

@@ -1,0 +1,225 @@
+"""The collector: the one process that opens the log. Records go in, leads go out.
+
+Joins spool, pipeline, log and dispatcher. All that touches DuckDB happens on one thread of its own, so that the event
+loop stays free for the deliveries.
+
+    every 0.1 s   sealed spool files ▸ pipeline ▸ one transaction ▸ archive
+    every 2 s     publish what is new; promote what is old
+    always        the dispatcher delivers what is owed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+import ropo
+from export.dispatcher import Dispatcher
+from export.outbox import delivery_id
+from export.settings import ExportSettings
+from export.sinks import connectors_for
+from ropo.child import StatusWriter, log_to_stderr, read_orders, stop_event
+from ropo.intake import Intake
+from ropo.log_outbox import LogOutbox
+from storage import archive, quarantine
+from storage.layout import Layout
+from storage.settings import StorageSettings
+from storage.store import Store
+from tracker.clock import now_text
+from tracker.pipeline import Pipeline
+from tracker.sealing import Sealer
+from tracker.settings import TrackerSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+POLL_SECS = 0.1
+# After a failure of the log the next try waits; the spool keeps everything meanwhile.
+RETRY_SECS = 2.0
+HOUSEKEEPING_SECS = 60.0
+
+
+class CollectorOrders(msgspec.Struct):
+    """What the supervisor tells the collector."""
+
+    tracker: TrackerSettings
+    storage: StorageSettings
+    export: ExportSettings
+    contact_keys: list[str]
+    webhook_keys: dict[str, list[str]]
+
+
+def main() -> int:
+    orders = read_orders(CollectorOrders)
+    log_to_stderr("collector")
+    return asyncio.run(Collector(orders).run())
+
+
+class Collector:
+    def __init__(self, orders: CollectorOrders) -> None:
+        storage = orders.storage
+        self._orders = orders
+        self._layout = Layout(Path(storage.path), hot_path=None if storage.hot_path is None else Path(storage.hot_path))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._store: Store | None = None
+        self._intake: Intake | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._counts: dict[str, Any] = {"events": 0, "batches": 0, "quarantined": 0, "errors": 0}
+        self._waiting = {"files": 0, "oldest_secs": 0.0}
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        stop = stop_event(loop)
+        writer = StatusWriter(self._layout, "collector", self._state)
+        state = asyncio.create_task(writer.run(stop))
+        try:
+            await self._until_open(stop)
+            if self._store is not None:
+                await self._serve(stop)
+        finally:
+            stop.set()
+            await state
+            if self._store is not None:
+                await self._on_thread(self._store.close)
+            self._thread.shutdown()
+        writer.remove()
+        return 0
+
+    async def _until_open(self, stop: asyncio.Event) -> None:
+        """Opens the log, however long that takes. A collector that gave up would only be started again."""
+        while not stop.is_set():
+            try:
+                await self._on_thread(self._open)
+                return
+            except Exception:
+                self._failed("open", f"the log in {self._layout.work_db} cannot be opened; the spool keeps all records")
+                await _wait(stop, RETRY_SECS)
+
+    def _open(self) -> None:
+        orders = self._orders
+        self._store = Store.open(self._layout, orders.storage)
+        self._intake = Intake(self._layout, self._store, self._new_pipeline)
+        self._store.publish()
+
+    def _new_pipeline(self) -> Pipeline:
+        sinks = tuple(sink.name for sink in self._orders.export.sinks)
+        return Pipeline(self._orders.tracker, sinks=sinks, version=ropo.__version__, delivery_id=delivery_id)
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        outbox = LogOutbox(self._on_thread, lambda: self._store, Sealer(self._orders.contact_keys))
+        export = with_keys(self._orders.export, self._orders.webhook_keys)
+        self._dispatcher = Dispatcher(connectors_for(export), settings=export, outbox=outbox)
+        await self._dispatcher.start()
+        try:
+            await self._collect(stop)
+        finally:
+            await self._dispatcher.stop()
+            # What the workers wrote at the end, and what became of the last deliveries, is shown before we go.
+            with suppress(Exception):
+                await self._on_thread(self._store.publish)
+
+    async def _collect(self, stop: asyncio.Event) -> None:
+        storage = self._orders.storage
+        publish_at = housekeeping_at = 0.0
+        while True:
+            taken = await self._step("ingest", self._ingest)
+            now = time.monotonic()
+            if now >= publish_at:
+                await self._step("publish", self._publish)
+                publish_at = now + storage.publish_interval_secs
+            if now >= housekeeping_at:
+                await self._step("archive", self._tidy)
+                housekeeping_at = now + HOUSEKEEPING_SECS
+            if stop.is_set():
+                if not taken:
+                    return
+            elif not taken:
+                await _wait(stop, POLL_SECS)
+
+    async def _step(self, name: str, work: Callable[[], T]) -> T | None:
+        """One piece of work on the log. When it fails the log is opened anew; nothing is lost by that."""
+        try:
+            return await self._on_thread(work)
+        except Exception:
+            self._failed(name, "the spool keeps all records; the log is opened anew")
+        await asyncio.sleep(RETRY_SECS)
+        with suppress(Exception):
+            await self._on_thread(self._store.close)
+        try:
+            await self._on_thread(self._open)
+        except Exception:
+            self._failed("open", f"look at {self._layout.work_db} and the free space beside it")
+        return None
+
+    def _ingest(self) -> bool:
+        """Takes in what is sealed. True: there was something, and there may be more."""
+        taken = self._intake.take()
+        self._waiting = {"files": taken.waiting_files, "oldest_secs": taken.oldest_secs}
+        if not taken.files:
+            return False
+        self._counts["events"] += taken.events
+        self._counts["batches"] += 1
+        self._counts["quarantined"] += taken.quarantined
+        self._counts["last_batch_at"] = now_text()
+        if taken.deliveries and self._dispatcher is not None:
+            self._loop.call_soon_threadsafe(self._dispatcher.wake)
+        return True
+
+    def _publish(self) -> None:
+        if self._store.publish():
+            self._counts["last_publish_at"] = now_text()
+        self._store.promote(time.time())
+
+    def _tidy(self) -> None:
+        storage = self._orders.storage
+        archive.prune(self._layout, hours=storage.archive_hours)
+        quarantine.prune(self._layout, days=storage.quarantine_days)
+
+    async def _on_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        self._loop = asyncio.get_running_loop()
+        return await self._loop.run_in_executor(self._thread, work, *arguments)
+
+    def _failed(self, step: str, hint: str) -> None:
+        self._counts["errors"] += 1
+        self._counts["last_error"] = f"{step}: {type(sys.exception()).__name__}"
+        log.exception('event=log_failed step=%s hint="%s"', step, hint)
+
+    def _state(self) -> dict[str, Any]:
+        dispatcher = self._dispatcher
+        return {
+            "kind": "collector",
+            **self._counts,
+            "waiting_files": self._waiting["files"],
+            "oldest_waiting_secs": self._waiting["oldest_secs"],
+            "sinks": {} if dispatcher is None else dispatcher.state(),
+        }
+
+
+def with_keys(export: ExportSettings, keys: dict[str, list[str]]) -> ExportSettings:
+    """The settings with the generated keys of those webhooks that name no secret; of several, the newest signs."""
+    replace = msgspec.structs.replace
+    sinks = [
+        replace(sink, secret=keys[sink.name][-1], former_secrets=keys[sink.name][:-1]) if sink.name in keys else sink
+        for sink in export.sinks
+    ]
+    return replace(export, sinks=sinks)
+
+
+async def _wait(stop: asyncio.Event, secs: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(secs):
+            await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

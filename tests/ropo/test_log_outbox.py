@@ -1,0 +1,74 @@
+"""The outbox as the log keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from export.outbox import delivery_id
+from ropo.log_outbox import LogOutbox, with_contact
+from storage.layout import Layout
+from storage.settings import StorageSettings
+from storage.store import Store
+from tracker.clock import now_text
+from tracker.model import Batch, DeliveryFact, LeadFact
+from tracker.sealing import Sealer, UnsealError, new_key
+
+LEAD = "0193bbbb-0000-7000-8000-000000000003"
+
+
+@pytest.fixture
+def house(tmp_path: Path):
+    layout = Layout(tmp_path / "data", hot_path=tmp_path / "data" / "hot.duckdb")
+    layout.create()
+    store, sealer = Store.open(layout, StorageSettings(path=str(layout.root))), Sealer([new_key()])
+    name = delivery_id(LEAD, "erp")
+    sealed = sealer.seal({"email": "erika@example.com"}, LEAD)
+    store.write(
+        Batch(
+            lead_facts=[
+                LeadFact(lead_id=LEAD, occurred_at=now_text(), fact="accepted", contact=sealed, form="contact")
+            ],
+            delivery_facts=[
+                DeliveryFact(delivery_id=name, lead_id=LEAD, sink="erp", occurred_at=now_text(), fact="owed")
+            ],
+        )
+    )
+    yield store, sealer
+    store.close()
+
+
+async def here(work):
+    return work()
+
+
+async def test_what_is_owed_is_sent_with_its_contact_and_then_owed_no_more(house) -> None:
+    store, sealer = house
+    outbox = LogOutbox(here, lambda: store, sealer)
+    [pending] = await outbox.pending()
+    assert (pending.lead_id, pending.sink, pending.attempts) == (LEAD, "erp", 0)
+    document = await outbox.message(pending)
+    assert document["contact"] == {"email": "erika@example.com"}
+    assert "contact_sealed" not in document
+    fact = DeliveryFact(
+        delivery_id=pending.delivery_id, lead_id=LEAD, sink="erp", occurred_at=now_text(), fact="delivered", attempt=1
+    )
+    await outbox.record([fact])
+    assert await outbox.pending() == []
+
+
+async def test_a_lead_whose_contact_cannot_be_opened_is_not_sent_without_it(house) -> None:
+    store, _ = house
+    outbox = LogOutbox(here, lambda: store, Sealer([new_key()]))
+    [pending] = await outbox.pending()
+    with pytest.raises(UnsealError) as refused:
+        await outbox.message(pending)
+    assert "erika" not in str(refused.value)
+
+
+def test_a_lead_without_a_contact_has_an_empty_one() -> None:
+    assert with_contact({"lead_id": LEAD, "contact_sealed": None}, Sealer([new_key()])) == {
+        "lead_id": LEAD,
+        "contact": {},
+    }

@@ -1,0 +1,81 @@
+"""Starting and stopping a whole ropo. What happens when a process is killed under load is shown in tests/e2e."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.origins import Site
+from tests.support.ropo_process import RopoProcess, run_ropo
+from tests.support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def site():
+    with Site() as site:
+        yield site
+
+
+def get(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.status
+
+
+def test_a_stop_takes_in_what_was_served_and_leaves_no_process_and_no_waiting_file(tmp_path: Path, site: Site) -> None:
+    with RopoProcess(tmp_path, upstream=site.url) as ropo:
+        assert "is serving. Ctrl-C stops it." in until(
+            lambda: ropo.said() if "Try next" in ropo.said() else "", "it says so"
+        )
+        family = ropo.family()
+        for number in range(30):
+            assert get(f"{ropo.url}/?m=stop{number}") == 200
+        assert ropo.stop() == 0
+        assert [process for process in family if process.is_running()] == []
+        assert list((ropo.data / "spool").iterdir()) == []
+        assert ropo.markers() == {f"stop{number}": 1 for number in range(30)}
+        assert ropo.sql("select sum(received), sum(logged), sum(missing), bool_and(stopped) from ledger") == [
+            (30, 30, 0, True)
+        ]
+        assert ropo.states() == {}
+
+
+def test_when_the_supervisor_is_killed_its_processes_stop_by_themselves(tmp_path: Path, site: Site) -> None:
+    with RopoProcess(tmp_path, upstream=site.url) as ropo:
+        family = ropo.family()
+        assert get(f"{ropo.url}/?m=orphan") == 200
+        ropo.process.kill()
+        ropo.process.wait()
+        _, alive = psutil.wait_procs(family, timeout=60)
+        assert alive == []
+        assert ropo.start().stop() == 0  # and the next one goes on where it was
+        assert ropo.markers() == {"orphan": 1}
+
+
+def test_a_second_ropo_on_the_same_storage_is_refused_with_the_number_of_the_first(tmp_path: Path, site: Site) -> None:
+    with RopoProcess(tmp_path, upstream=site.url) as first:
+        (tmp_path / "second").mkdir()
+        second = RopoProcess(tmp_path / "second", upstream=site.url, storage={"path": str(first.data)})
+        done = run_ropo("serve", "--config", str(second.config))
+        assert done.returncode == 1
+        assert f"in use by another ropo (process {first.process.pid})" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_and_a_storage_path_that_cannot_be_are_told_before_anything_starts(
+    tmp_path: Path, site: Site
+) -> None:
+    ropo = RopoProcess(tmp_path, upstream=site.url)
+    with socket.create_server(("127.0.0.1", ropo.port)):
+        done = run_ropo("serve", "--config", str(ropo.config))
+    assert done.returncode == 1
+    assert f"proxy.listen: cannot listen on 127.0.0.1:{ropo.port}" in done.stderr
+    (tmp_path / "file").write_text("")
+    ropo = RopoProcess(tmp_path, upstream=site.url, storage={"path": str(tmp_path / "file" / "data")})
+    done = run_ropo("serve", "--config", str(ropo.config))
+    assert done.returncode == 1
+    assert "storage.path: cannot use" in done.stderr
+    assert "Traceback" not in done.stderr
