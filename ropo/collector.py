@@ -14,6 +14,7 @@ import asyncio
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -190,9 +191,12 @@ class Collector:
         return await self._loop.run_in_executor(self._thread, work, *arguments)
 
     def _failed(self, step: str, hint: str) -> None:
+        error = sys.exception()
         self._counts["errors"] += 1
-        self._counts["last_error"] = f"{step}: {type(sys.exception()).__name__}"
-        log.exception('event=log_failed step=%s hint="%s"', step, hint)
+        self._counts["last_error"] = f"{step}: {type(error).__name__}"
+        # Where, and what kind: the text of a database error may quote the row it stumbled over.
+        places = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        log.error('event=log_failed step=%s error=%s hint="%s"\n%s', step, type(error).__name__, hint, places)
 
     def _state(self) -> dict[str, Any]:
         dispatcher = self._dispatcher

@@ -1,0 +1,51 @@
+"""What is owed to sinks, as the dispatcher asks for it. Knows the questions; the log that answers them is elsewhere.
+
+The dispatcher owns this interface. Whoever keeps the log implements `Outbox`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+
+from tracker.model import DeliveryFact
+
+
+def delivery_id(lead_id: str, sink: str, *, type: str = "lead.created", revision: int = 1) -> str:
+    """The name of a delivery: the same for every attempt, after every restart, on every machine. 32 hex digits."""
+    return sha256("\0".join((lead_id, sink, type, str(revision))).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class PendingDelivery:
+    """A lead still owed to a sink: not delivered, and not dead.
+
+    owed_at          when it was owed, or requeued for the last time (text of tracker.clock): the days until it is
+                     given up count from here
+    attempts         made since `owed_at`, as the log knows them
+    next_attempt_at  not before this moment; None: at once
+    requeues         how often it was requeued
+    """
+
+    delivery_id: str
+    lead_id: str
+    sink: str
+    owed_at: str
+    attempts: int = 0
+    next_attempt_at: str | None = None
+    requeues: int = 0
+    type: str = "lead.created"
+
+
+class Outbox(Protocol):
+    """What the log does for the dispatcher. All three may raise; the dispatcher logs it and asks again later."""
+
+    async def pending(self) -> list[PendingDelivery]:
+        """All that is owed, to all sinks. Sees whatever `record` has returned for."""
+
+    async def message(self, pending: PendingDelivery) -> dict[str, Any] | None:
+        """The lead document (docs/lead.md) with its contact readable. None: the lead is no more, send nothing."""
+
+    async def record(self, facts: list[DeliveryFact]) -> None:
+        """Writes the facts, all or none. When it returns they survive a crash."""
