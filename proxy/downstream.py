@@ -19,6 +19,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from proxy.answer_reader import STREAM_LIMIT
+from proxy.connection import Connection
 from proxy.exchange import Exchange
 from proxy.forwarding import Forwarding
 from proxy.refusal import Refusal, body_bytes, response
@@ -26,7 +27,6 @@ from proxy.request import judge
 
 if TYPE_CHECKING:
     from proxy.server import Proxy
-    from proxy.tunnel import Tunnel
 
 # Pipelined requests the parser may be ahead of the answers; then it waits.
 MAX_PIPELINED = 32
@@ -37,33 +37,28 @@ HALF_CLOSED_SECS = 1.0
 LINGER_SECS = 5.0
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(Connection):
     """`deadline` is the loop time at which `expired` is called, unless it is moved before."""
 
     __slots__ = (
-        "_begun", "_half_closed", "_held_back", "_lingering", "_parser", "_queue", "_reading_paused", "_unanswered",
-        "after_upgrade", "closing", "deadline", "forwarding", "peer", "proxy", "transport", "trusted", "tunnel",
-        "write_paused",
+        "_begun", "_half_closed", "_lingering", "_parser", "_queue", "_unanswered", "after_upgrade", "closing",
+        "deadline", "forwarding", "peer", "proxy", "trusted",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy) -> None:
+        super().__init__()
         self.proxy = proxy
-        self.transport: asyncio.Transport | None = None
         self.peer = ""
         self.trusted = False
         self.forwarding: Forwarding | None = None
-        self.tunnel: Tunnel | None = None
         self.after_upgrade: bytearray | None = None
         self.closing = False
         self.deadline = 0.0
-        self.write_paused = False
         self._queue: deque[tuple[RawRequestMessage, StreamReader]] = deque()
         self._unanswered = 0
         self._begun = False
         self._half_closed = False
-        self._held_back = False
         self._lingering = False
-        self._reading_paused = False
         self._parser = self._new_parser()
 
     def _new_parser(self) -> HttpRequestParser:
@@ -131,17 +126,6 @@ class Downstream(asyncio.Protocol):
             self.tunnel.let_go(self)
         elif self.forwarding is not None:
             self.forwarding.hold_back(False)
-
-    # -- what a StreamReader of aiohttp's parser calls
-
-    def pause_reading(self) -> None:
-        self._reading_paused = True
-        self._apply_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            self._apply_reading()
 
     # -- requests
 
@@ -302,16 +286,5 @@ class Downstream(asyncio.Protocol):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()
 
-    def hold_back(self, yes: bool) -> None:
-        """Stops or resumes reading, because the other side is slower."""
-        if self._held_back is not yes:
-            self._held_back = yes
-            self._apply_reading()
-
-    def _apply_reading(self) -> None:
-        if self.transport.is_closing():
-            return
-        if self._reading_paused or self._held_back or (self._unanswered >= MAX_PIPELINED and not self._lingering):
-            self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()
+    def _may_read(self) -> bool:
+        return super()._may_read() and (self._unanswered < MAX_PIPELINED or self._lingering)

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 
+from proxy import copies
 from proxy.answer_reader import AnswerError
 from proxy.exchange import Exchange
-from proxy.observer import HOLD_SECS, BodyCopy
 from proxy.refusal import Refusal, body_bytes, response
 from proxy.request import Verdict, is_idempotent, upstream_head
 from proxy.response import Shape, downstream_head, interim_head, is_sound, shape, switched_head
@@ -147,7 +146,7 @@ class Forwarding:
         out = [head] if head else []
         if data:
             self.exchange.request_bytes += len(data)
-            self._copy(data, "request_copy")
+            copies.feed(self._proxy, self.exchange, "request_copy", data)
             out += (b"%x\r\n" % len(data), data, b"\r\n") if self._verdict.chunked else (data,)
         if not whole:
             if out:
@@ -158,6 +157,8 @@ class Forwarding:
             out.append(_LAST_CHUNK)
 
         def send_end() -> None:
+            if self._ended:
+                return
             self._request_held = False
             self._payload = None
             if not upstream.lost:
@@ -166,7 +167,7 @@ class Forwarding:
                 self._wait_for_upstream()
 
         self._request_held = True
-        self._after_copy("request_copy", send_end)
+        copies.when_safe(self._proxy, self.exchange, "request_copy", send_end)
 
     # -- the response
 
@@ -226,7 +227,7 @@ class Forwarding:
         self._response_out = b""
         if data:
             self.exchange.response_bytes += len(data)
-            self._copy(data, "response_copy")
+            copies.feed(self._proxy, self.exchange, "response_copy", data)
             out += (b"%x\r\n" % len(data), data, b"\r\n") if self._shape.chunked else (data,)
         if whole:
             if self._shape.chunked:
@@ -241,7 +242,7 @@ class Forwarding:
             self._complete(last)
         else:
             self._response_held = True
-            self._after_copy("response_copy", lambda: self._complete(last))
+            copies.when_safe(self._proxy, self.exchange, "response_copy", lambda: self._complete(last))
 
     def _complete(self, last: list[bytes]) -> None:
         """The answer is whole: it is recorded, then its end leaves."""
@@ -284,44 +285,6 @@ class Forwarding:
             upstream.transport.write(bytes(downstream.after_upgrade))
         downstream.hold_back(False)
         downstream.after_upgrade = None
-
-    # -- copies for the observer
-
-    def _copy(self, data: bytes, which: str) -> None:
-        copy: BodyCopy | None = getattr(self.exchange, which)
-        if copy is None:
-            return
-        try:
-            if not copy.feed(data):
-                setattr(self.exchange, which, None)
-        except Exception:
-            setattr(self.exchange, which, None)
-            self._proxy.observer_failed("a copy of a body")
-
-    def _after_copy(self, which: str, then: Callable[[], None]) -> None:
-        """Calls `then` when the observer has its copy safe, at the latest after HOLD_SECS."""
-        copy: BodyCopy | None = getattr(self.exchange, which)
-        safe = None
-        if copy is not None:
-            try:
-                safe = copy.complete(self.exchange)
-            except Exception:
-                self._proxy.observer_failed("a copy of a body")
-        if safe is None or safe.done():
-            then()
-            return
-        called = False
-
-        def once(_: object = None) -> None:
-            nonlocal called
-            if not called:
-                called = True
-                timer.cancel()
-                if not self._ended:
-                    then()
-
-        timer = self._proxy.loop.call_later(HOLD_SECS, once)
-        safe.add_done_callback(once)
 
     # -- other ends
 

@@ -10,26 +10,21 @@ import select
 from typing import TYPE_CHECKING
 
 from proxy.answer_reader import AnswerReader
+from proxy.connection import Connection
 
 if TYPE_CHECKING:
     from proxy.forwarding import Forwarding
-    from proxy.tunnel import Tunnel
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Connection):
     """`forwarding` is who it works for at the moment; None while it idles in the pool."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.transport: asyncio.Transport | None = None
+        super().__init__()
         self.forwarding: Forwarding | None = None
-        self.tunnel: Tunnel | None = None
         self.idle_since = 0.0
         self.lost = False
-        self.write_paused = False
         self.answers = AnswerReader(self, loop)
-        self._held_back = False
-        self._reading_paused = False
 
     # -- what asyncio calls
 
@@ -70,29 +65,12 @@ class Upstream(asyncio.Protocol):
         elif self.forwarding is not None:
             self.forwarding.pump_request()
 
-    # -- what a StreamReader of aiohttp's parser calls
-
-    def pause_reading(self) -> None:
-        self._reading_paused = True
-        self._apply_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            self._apply_reading()
-
     # -- what the forwarding calls
 
     def begin(self, forwarding: Forwarding, *, to_head: bool) -> None:
         """Works for `forwarding` from now on."""
         self.forwarding = forwarding
         self.answers.expect(to_head=to_head)
-
-    def hold_back(self, yes: bool) -> None:
-        """Stops or resumes reading, because the visitor's side is slower."""
-        if self._held_back is not yes:
-            self._held_back = yes
-            self._apply_reading()
 
     def is_stale(self) -> bool:
         """Whether the other side has already closed or sent something, though the loop has not told us yet."""
@@ -109,11 +87,3 @@ class Upstream(asyncio.Protocol):
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
-
-    def _apply_reading(self) -> None:
-        if self.transport is None or self.transport.is_closing():
-            return
-        if self._reading_paused or self._held_back:
-            self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()

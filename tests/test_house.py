@@ -27,6 +27,8 @@ KNOWS_PROXY = {"tracker/recorder.py"}
 # Sources without a test file of their own, and where they are tested instead.
 UNMIRRORED: dict[str, str] = {
     "proxy/observer.py": "an interface; tests/proxy/test_forwarding.py shows what its caller does",
+    "proxy/connection.py": "backpressure of both sides: tests/proxy/test_forwarding.py, with slow visitors and uploads",
+    "proxy/copies.py": "what the observer gets of a body: tests/proxy/test_forwarding.py",
     "proxy/upstream.py": "moves bytes for the forwarding: tests/proxy/test_forwarding.py, test_tunnel.py",
     "export/connector.py": "an interface; tests/export/exam.py is the exam its implementations sit",
     "ropo/worker.py": "joins rooms: tests/ropo/test_supervisor.py and tests/e2e run it whole",
