@@ -109,7 +109,9 @@ class Collector:
     def _open(self) -> None:
         orders = self._orders
         self._store = Store.open(self._layout, orders.storage)
-        self._intake = Intake(self._layout, self._store, self._new_pipeline)
+        self._intake = Intake(
+            self._layout, self._store, self._new_pipeline, seal_secs=orders.storage.seal_interval_secs
+        )
         self._store.publish()
 
     def _new_pipeline(self) -> Pipeline:
@@ -133,7 +135,9 @@ class Collector:
         storage = self._orders.storage
         publish_at = housekeeping_at = 0.0
         while True:
-            taken = await self._step("ingest", self._ingest)
+            # The workers are gone when we are told to stop: then nobody has to be waited for.
+            last = stop.is_set()
+            taken = await self._step("ingest", lambda last=last: self._ingest(everything=last))
             now = time.monotonic()
             if now >= publish_at:
                 await self._step("publish", self._publish)
@@ -141,7 +145,7 @@ class Collector:
             if now >= housekeeping_at:
                 await self._step("archive", self._tidy)
                 housekeeping_at = now + HOUSEKEEPING_SECS
-            if stop.is_set():
+            if last:
                 if not taken:
                     return
             elif not taken:
@@ -162,9 +166,9 @@ class Collector:
             self._failed("open", f"look at {self._layout.work_db} and the free space beside it")
         return None
 
-    def _ingest(self) -> bool:
+    def _ingest(self, *, everything: bool) -> bool:
         """Takes in what is sealed. True: there was something, and there may be more."""
-        taken = self._intake.take()
+        taken = self._intake.take(everything=everything)
         self._waiting = {"files": taken.waiting_files, "oldest_secs": taken.oldest_secs}
         if not taken.files:
             return False

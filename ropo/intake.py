@@ -13,7 +13,7 @@ from pathlib import Path
 
 from storage import archive, quarantine, questions
 from storage.layout import Layout
-from storage.sealed import read, sealed
+from storage.sealed import read, ready, sealed
 from storage.store import Store
 from tracker.pipeline import Pipeline
 
@@ -32,18 +32,27 @@ class Taken:
 
 
 class Intake:
-    def __init__(self, layout: Layout, store: Store, new_pipeline: Callable[[], Pipeline]) -> None:
+    def __init__(
+        self, layout: Layout, store: Store, new_pipeline: Callable[[], Pipeline], *, seal_secs: float = 1.0
+    ) -> None:
+        self._seal_secs = seal_secs
         self._layout = layout
         self._store = store
         self._new_pipeline = new_pipeline
         self._pipeline: Pipeline | None = None
 
-    def take(self) -> Taken:
-        """Takes in the oldest sealed files. Raises what the log or the disk raises; nothing is lost by that."""
+    def take(self, *, everything: bool = False) -> Taken:
+        """Takes in the oldest files whose turn it is; `everything`: no worker runs any more, so it is everybody's.
+
+        Raises what the log or the disk raises; nothing is lost by that.
+        """
         waiting = sealed(self._layout.spool)
-        chosen = _first_of(waiting)
-        if not chosen:
+        if not waiting:
             return Taken()
+        turn = waiting if everything else ready(self._layout.spool, seal_secs=self._seal_secs, now=time.time())
+        chosen = _first_of(turn)
+        if not chosen:
+            return Taken(waiting_files=len(waiting), oldest_secs=_age_secs(waiting[0]))
         known = self._store.ingested([path.name for path in chosen])
         fresh = [path for path in chosen if path.name not in known]
         events = quarantined = deliveries = 0

@@ -11,8 +11,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from storage.spool_file import PART, SEALED, SpoolName, check_worker, create, parse, sync_folder
+from storage.spool_file import OPEN, PART, SEALED, SpoolName, check_worker, create, parse, sync_folder
 from tracker.model import Record, SpoolHeader, decode_line, encode_line
+
+# How long after the common moment the slower of two workers may seal and still count to it.
+SETTLE_SECS = 0.1
+# How long a writer that should have sealed is waited for: it may be dead, and nobody there yet to clear up after it.
+PATIENCE_SECS = 3.0
+# A file from the future was written before the clock was set back; waiting for its time would be waiting for long.
+CLOCK_SLACK_SECS = 1.0
 
 
 def sealed(folder: Path) -> list[Path]:
@@ -28,6 +35,37 @@ def sealed(folder: Path) -> list[Path]:
                 with suppress(FileNotFoundError):
                     found.append((entry.stat().st_mtime_ns, entry.name))
     return [folder / name for _, name in sorted(found)]
+
+
+def ready(folder: Path, *, seal_secs: float, now: float) -> list[Path]:
+    """Those of `sealed` that can be taken in without getting ahead of another writer. `now` in Unix seconds.
+
+    Workers seal at the same moments, every `seal_secs` of the clock. A visitor's requests may go through several of
+    them, so a file waits until that moment has come for all: what is taken in later is then later. It waits for nobody
+    if no other writer has a file open, and not for ever for one that should have sealed and has not.
+    """
+    waiting: list[tuple[float, str, str]] = []
+    opened: list[tuple[float, str]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stem, ending = os.path.splitext(entry.name)
+            if ending not in (SEALED, OPEN) or (name := parse(stem)) is None:
+                continue
+            with suppress(FileNotFoundError):
+                written = entry.stat().st_mtime
+                if ending == SEALED:
+                    waiting.append((written, entry.name, name.worker))
+                else:
+                    opened.append((written, name.worker))
+    moment = (now - SETTLE_SECS) // seal_secs * seal_secs
+    overdue = {worker for written, worker in opened if moment - PATIENCE_SECS - seal_secs < written < moment}
+    return [
+        folder / name
+        for written, name, worker in sorted(waiting)
+        if not any(other != worker for _, other in opened)
+        or written > now + CLOCK_SLACK_SECS
+        or (written < moment + SETTLE_SECS and not overdue - {worker})
+    ]
 
 
 def read(path: Path) -> tuple[SpoolHeader | None, list[Record], list[tuple[bytes, str]]]:

@@ -103,6 +103,29 @@ def test_a_visit_goes_on_over_a_restart_of_the_collector(layout: Layout, store: 
     assert store.connection.execute("select count(*), count(distinct visit_id) from events").fetchone() == (2, 1)
 
 
+def test_what_a_visitor_did_through_two_workers_goes_in_together_and_in_order(layout: Layout, store: Store) -> None:
+    """The landing page through one worker, the next page through another that seals first: one arrival, not two."""
+    landing = exchange(1, 0, "/?utm_source=news&utm_medium=email")
+    later = exchange(1, 1, "/p", referrer="https://www.example.com/")
+    early_file = drop(layout, EPOCH, encode_line(later))
+    open_file = layout.spool / early_file.name.replace("worker-1", "worker-2").replace(".ndjson", ".open")
+    open_file.write_bytes(early_file.read_bytes())
+    intake = Intake(layout, store, new_pipeline, seal_secs=1e9)
+    assert intake.take().files == 0
+    open_file.unlink()
+    drop_file(layout.spool, node="n1", worker="worker-2", epoch=EPOCH, version="1", lines=[encode_line(landing)])
+    assert intake.take().files == 2
+    touches = "select path, channel from events where is_touchpoint"
+    assert store.connection.execute(touches).fetchall() == [("/", "Email")]
+
+
+def test_at_the_end_nobody_is_waited_for(layout: Layout, store: Store) -> None:
+    path = drop(layout, EPOCH, encode_line(exchange(1)))
+    (layout.spool / path.name.replace("worker-1", "worker-2").replace(".ndjson", ".open")).write_bytes(b"")
+    intake = Intake(layout, store, new_pipeline, seal_secs=1e9)
+    assert (intake.take().files, intake.take(everything=True).files) == (0, 1)
+
+
 def test_nothing_waiting_is_nothing_taken(layout: Layout, store: Store) -> None:
     taken = Intake(layout, store, new_pipeline).take()
     assert (taken.files, taken.waiting_files) == (0, 0)

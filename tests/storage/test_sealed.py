@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from storage.recovery import recover
-from storage.sealed import drop_file, read, sealed
+from storage.sealed import drop_file, read, ready, sealed
 from tests.support.spools import EPOCH, exchange, line, names_in
 from tracker.model import FactRecord, SpoolHeader, StopRecord, encode_line
 
@@ -109,3 +109,41 @@ class TestDropFile:
     def test_a_folder_that_is_gone_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             self.drop(tmp_path / "gone", line(1))
+
+
+# Whose turn it is
+
+
+NOW = 1_795_341_600.5  # half a second after the common moment of all writers that seal every second
+
+
+def place(folder: Path, stem: str, ending: str, secs_ago: float) -> Path:
+    path = folder / f"{stem}-{1:020d}-{1:06d}.{ending}"
+    path.write_bytes(b"")
+    os.utime(path, (NOW - secs_ago, NOW - secs_ago))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("others", "secs_ago", "is_ready"),
+    [
+        ([], 0.1, True),  # nobody else has anything
+        ([("worker-2", "open", 0.1)], 0.1, False),  # the moment has not come yet
+        ([("worker-2", "open", 0.1)], 0.7, True),  # it has, and worker-2 is at its next file
+        ([("worker-2", "open", 0.1)], 0.45, True),  # sealed a little late, and still of the last moment
+        ([("worker-2", "open", 0.8)], 0.7, False),  # worker-2 is about to seal what belongs to it
+        ([("worker-2", "open", 9.0)], 0.7, True),  # worker-2 is dead, and nobody has cleared up yet
+        ([("worker-2", "ndjson", 0.1)], 0.1, True),  # sealed as well: both go in together
+        ([("worker-1", "open", 0.1)], 0.1, True),  # its own next file
+        ([("worker-2", "open", 0.1)], -3600, True),  # the clock was set back
+    ],
+)
+def test_a_file_waits_for_the_common_moment_if_another_writer_may_still_have_something_older(
+    tmp_path: Path, others: list[tuple[str, str, float]], secs_ago: float, is_ready: bool
+) -> None:
+    file = place(tmp_path, "worker-1", "ndjson", secs_ago)
+    for stem, ending, ago in others:
+        other = tmp_path / f"{stem}-{2:020d}-{2:06d}.{ending}"
+        other.write_bytes(b"")
+        os.utime(other, (NOW - ago, NOW - ago))
+    assert (file in ready(tmp_path, seal_secs=1.0, now=NOW)) is is_ready

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import duckdb
 
-from storage import promote
+from storage import promote, sql, store
 from storage.layout import Layout
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -111,20 +111,6 @@ class Forgetful(Store):
         super().write(batch)
 
 
-class Spontaneous(promote.Promotion):
-    """Writes parts without having said which."""
-
-    def advance(self, now: float) -> bool:
-        mark = self.mark()
-        if mark.promoted == mark.w == mark.forgotten and self.rows >= self.part_rows:
-            self.rows = 0
-            self.parts.write(promote.Range(mark.promoted, mark.b))
-            self._set("promoted = b, intent = b")
-            self.waiting_since = self.monotonic()
-            return True
-        return super().advance(now)
-
-
 class Hasty(promote.Promotion):
     """Lets go of the fresh rows as soon as the parts are there, before readers are told to look into them."""
 
@@ -134,11 +120,16 @@ class Hasty(promote.Promotion):
             self.con.execute(f"delete from {self._table(table.name)} where b <= {mark.intent}")
 
 
-def open_store(folder: Path, mutation: str) -> Store:
-    if mutation in ("spontaneous", "hasty"):
-        import storage.store
+def unmarked(name: str, read: Callable[[str], str] = sql.read) -> str:
+    """Views that show the rows of parts and the fresh ones, whichever they are."""
+    return read(name).replace("mark.w between rows.valid_from and rows.valid_until", "true")
 
-        storage.store.Promotion = {"spontaneous": Spontaneous, "hasty": Hasty}[mutation]
+
+def open_store(folder: Path, mutation: str = "") -> Store:
+    if mutation == "hasty":
+        store.Promotion = Hasty
+    if mutation == "unmarked":
+        sql.read = unmarked
     kind = Forgetful if mutation == "forgetful" else Store
     settings = StorageSettings(path=str(folder), part_rows=2500, grace_secs=GRACE_SECS, memory_limit_mb=256)
     return kind.open(layout_of(folder), settings)
@@ -146,15 +137,15 @@ def open_store(folder: Path, mutation: str) -> Store:
 
 def write(folder: Path, mutation: str) -> None:
     """Takes in file after file as the collector does: those the log has not, then the note that they are put away."""
-    store = open_store(folder, mutation)
+    log = open_store(folder, mutation)
     put_away, acknowledged = folder / "put-away", os.open(folder / "acknowledged", os.O_WRONLY | os.O_CREAT)
     at = int(put_away.read_text()) if put_away.exists() else 0
     published = 0.0
     while not (folder / "drain").exists():
         ks = list(range(at, at + random.randint(1, 6)))
-        known = store.ingested([name_of(k) for k in ks])
+        known = log.ingested([name_of(k) for k in ks])
         if fresh := [k for k in ks if name_of(k) not in known]:
-            store.write(batch_of(fresh))
+            log.write(batch_of(fresh))
         at = ks[-1] + 1
         os.pwrite(acknowledged, b"%012d" % at, 0)
         if random.random() < 0.7:
@@ -165,10 +156,10 @@ def write(folder: Path, mutation: str) -> None:
         elif random.random() < 0.5:
             at = int(put_away.read_text()) if put_away.exists() else 0
         if time.monotonic() - published > PUBLISH_SECS:
-            store.publish()
+            log.publish()
             published = time.monotonic()
-        store.promote(time.time())
-    store.close()
+        log.promote(time.time())
+    log.close()
 
 
 Ask = Callable[[], list[int]]
