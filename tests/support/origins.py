@@ -111,12 +111,15 @@ class Site(Origin):
     POST /upload                                   200 and the number of bytes received
     GET  /prospekt.pdf                             a file
     GET  /slow?secs=S   /stream?chunks=N           waits before the answer / sends it in N chunks
+    GET  /drip, then /drip-on                      sends a line, and the second one when /drip-on was asked for
     GET  /ws                                       WebSocket that sends back what it gets
+    any  /any/...                                  sends back the body, and the method as X-Method
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Seen] = []
+        self._drip = asyncio.Event()
 
     async def serve(self) -> Callable[[], Awaitable[None]]:
         app = web.Application()
@@ -132,7 +135,10 @@ class Site(Origin):
                 web.get("/prospekt.pdf", self._download),
                 web.get("/slow", self._slow),
                 web.get("/stream", self._stream),
+                web.get("/drip", self._dripping),
+                web.get("/drip-on", self._drip_on),
                 web.get("/ws", self._echo),
+                web.route("*", "/any/{rest:.*}", self._any),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
@@ -207,6 +213,22 @@ class Site(Origin):
         for number in range(int(request.query.get("chunks", "10"))):
             await response.write(b"chunk %06d\n" % number)
         return response
+
+    async def _dripping(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"first\n")
+        await self._drip.wait()
+        await response.write(b"second\n")
+        return response
+
+    async def _drip_on(self, request: web.Request) -> web.Response:
+        self._drip.set()
+        return web.Response(text="on")
+
+    async def _any(self, request: web.Request) -> web.Response:
+        seen = await self._note(request)
+        return web.Response(body=seen.body, headers={"X-Method": request.method})
 
     async def _echo(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()

@@ -1,0 +1,35 @@
+-- What is owed to each sink, and how far is it?
+-- The latest fact tells the state; of two in the same microsecond the one that goes further. What is owed once more, because
+-- a lead was confirmed by hand, is owed once: only a requeue begins a new round, in which attempts count from one again.
+with facts as (
+  select
+    *,
+    case fact
+      when 'owed' then 0
+      when 'failed' then 1
+      when 'dead' then 2
+      when 'requeued' then 3
+      else 4
+    end as weight
+  from delivery_facts
+),
+rounds as (
+  select
+    *,
+    (fact <> 'owed', occurred_at, weight) as place,
+    count(*) filter (fact = 'requeued') over (partition by delivery_id order by occurred_at, weight) as round
+  from facts
+)
+select
+  delivery_id,
+  any_value(lead_id) as lead_id,
+  any_value(sink) as sink,
+  case when arg_max(fact, place) = 'requeued' then 'owed' else arg_max(fact, place) end as state,
+  count(distinct (round, attempt)) filter (attempt > 0) as attempts,
+  min(occurred_at) as owed_at,
+  max(occurred_at) filter (fact not in ('owed', 'requeued')) as last_at,
+  arg_max_null(next_attempt_at, place) as next_attempt_at,
+  nullif(arg_max(reason, place), '') as reason,
+  arg_max(remote_ref, place) as remote_ref
+from rounds
+group by delivery_id
