@@ -108,8 +108,8 @@ async def stage() -> AsyncIterator[Callable[..., Awaitable[Stage]]]:
 
             stops.append(server.close)
         watcher = Watcher()
-        upstream = f"http://127.0.0.1:{origin_port}"
-        proxy = Proxy(ProxySettings(upstream=upstream, stop_timeout_secs=1, **settings), watcher, loop)
+        merged = {"upstream": f"http://127.0.0.1:{origin_port}", "stop_timeout_secs": 1, **settings}
+        proxy = Proxy(ProxySettings(**merged), watcher, loop)
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from proxy.pool import Address, Pool
 from proxy.settings import ProxySettings
@@ -116,3 +123,49 @@ async def test_a_connection_that_cannot_be_had_is_counted(origin) -> None:
     with pytest.raises(OSError):
         await pool.connect()
     assert pool.failures == 1
+
+
+@pytest.fixture
+async def tls_origin(tmp_path):
+    """An origin whose certificate no authority has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "origin.pem"
+    file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    yield f"https://localhost:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await asyncio.sleep(0.01)
+
+
+async def test_an_upstream_over_tls_is_verified_unless_the_operator_says_otherwise(stage, tls_origin: str) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    front = await stage(None, upstream=tls_origin)
+    assert (await front.ask(request)).startswith(b"HTTP/1.1 502 Bad Gateway")
+    assert front.exchanges[0].refusal == "upstream_down"
+    front = await stage(None, upstream=tls_origin, verify_upstream=False)
+    assert (await front.ask(request)).endswith(b"hello")
