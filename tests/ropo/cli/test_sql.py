@@ -140,11 +140,17 @@ def test_ctrl_c_interrupts_the_query_and_ends_with_130(shared_log: SampleLog, fo
     process = subprocess.Popen(
         [*ROPO, "sql", *form, FOR_EVER, "--config", str(shared_log.config)],
         cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Who runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    # Starting costs less than a second of CPU; after three it is the query that burns it, however slow the machine.
-    until(lambda: psutil.Process(process.pid).cpu_times().user > 3, "the query runs")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    try:
+        # Starting costs less than a second of CPU; after three it is the query that burns it, however slow the machine.
+        until(lambda: psutil.Process(process.pid).cpu_times().user > 3, "the query runs")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 130
     assert (out, err) == ("", "ropo: interrupted\n")
 
