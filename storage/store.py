@@ -25,9 +25,9 @@ from storage.promote import Mark, Promotion, day_of, read_mark
 from storage.publish import publish_image, room_at
 from storage.settings import StorageSettings
 from storage.sql import literal, transaction
-from storage.tables import SPOOL_FILES, TABLES, Table
+from storage.tables import EVENTS, SPOOL_FILES, TABLES, Table
 from tracker import clock as moments
-from tracker.model import Batch, Drop
+from tracker.model import Batch, Drop, SpoolFile
 
 logger = logging.getLogger(__name__)
 
@@ -229,20 +229,25 @@ class Store:
         self._inserters[table].insert(rows, b)
 
     def _without_refused(self, batch: Batch) -> Batch:
-        """The batch without the rows that no table takes, and with a drop for each event among them."""
-        kept = Batch()
+        """The batch without the rows that its tables refuse, and with a drop for each event among them."""
+        kept, drops = Batch(), []
         for table in TABLES:
             rows = table.rows(batch)
             bad = list(ingest.refused(rows, lambda some, table=table: self._reason_against(table, some)))
-            if len(bad) > max(10, len(rows) // 2):
+            if bad and (reason := self._reason_against(table, [table.plain_row(moments.now_text())])):
                 raise UnusableLogError(
-                    f"the table {table.name} refuses {len(bad)} of {len(rows)} rows ({bad[0][1].splitlines()[0]}); "
-                    "that is no fault of the rows: this version of ropo does not fit this log"
+                    f"the table {table.name} refuses whatever it is given ({reason.splitlines()[0]}): "
+                    "this version of ropo does not fit this log"
                 )
             self._quarantine(table, bad)
             gone = {id(row) for row, _ in bad}
             setattr(kept, table.name, [row for row in rows if id(row) not in gone])
-            kept.drops += [drop for row, _ in bad if table.name == "events" and (drop := _drop_of(row))]
+            if table is EVENTS:
+                drops = [drop for row, _ in bad if (drop := _drop_of(row))]
+            if table is SPOOL_FILES:
+                # Its name has to be kept, or the file would come in again and again.
+                kept.spool_files += [SpoolFile(row.name, moments.now_text()) for row, _ in bad]
+        kept.drops += drops
         return kept
 
     def _reason_against(self, table: Table, rows: Sequence[Any]) -> str | None:
@@ -297,6 +302,10 @@ class Store:
 
 def connect(layout: Layout, settings: StorageSettings) -> duckdb.DuckDBPyConnection:
     """A connection with work.duckdb attached. Views are made in the database in memory, so that none is published."""
+    if "\\" in f"{layout.root}{layout.hot_db}":
+        raise UnusableLogError(
+            f"{layout.root}: DuckDB takes a backslash for a slash; choose a storage.path without one"
+        )
     con = duckdb.connect(
         ":memory:",
         config={
@@ -340,7 +349,7 @@ def columns_of(con: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
 
 
 def _drop_of(event: Any) -> Drop | None:
-    if event.epoch is None or event.seq is None:
+    if not all(isinstance(number, int) and abs(number) < 2**63 for number in (event.epoch, event.seq)):
         return None
     return Drop(
         occurred_at=moments.now_text(),

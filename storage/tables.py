@@ -28,6 +28,11 @@ class Table:
     def rows(self, batch: Batch) -> list[Any]:
         return getattr(batch, self.name)
 
+    def plain_row(self, moment: str) -> Any:
+        """A row that says nothing but when: what every table of this kind takes."""
+        values = {field.name: "" if field.type is str else None for field in self.fields if field.required}
+        return self.row(**values | {self.time: moment})
+
 
 EVENTS = Table("events", Event)
 LEAD_FACTS = Table("lead_facts", LeadFact)

@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def run(points: str) -> int:
     code = "from storage.crash import crash_point; crash_point('part-named'); crash_point('part-written')"
     environment = os.environ | {"ROPO_CRASH_POINTS": points}
-    return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL).returncode
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL
+    ).returncode
 
 
 @pytest.mark.parametrize(

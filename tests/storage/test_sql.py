@@ -26,7 +26,7 @@ def test_a_name_can_be_any_word(column: str) -> None:
         assert con.execute(f"select {sql.name(column)} from t").fetchall() == [(1,)]
 
 
-@pytest.mark.parametrize("folder", ["plain", "it's", "a [1] b", "what?", "*", "[!x]", "ümläut", "{a,b}", "back\\slash"])
+@pytest.mark.parametrize("folder", ["plain", "it's", "a [1] b", "what?", "*", "[!x]", "ümläut", "{a,b}"])
 def test_a_folder_can_have_any_name_and_only_its_files_are_read(tmp_path: Path, folder: str) -> None:
     here, decoy = tmp_path / folder, tmp_path / "a 1 b"
     here.mkdir()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from storage.tables import TABLES, Table
-from tests.support.rows import a_store, batch, event, spool_file
+from tests.support.rows import a_store, at, batch, event, spool_file
 from tracker.model import Batch
 
 TYPES = {
@@ -66,3 +66,11 @@ def test_a_table_finds_its_rows_in_a_batch() -> None:
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_every_row_says_when_in_the_column_it_is_filed_by(table: Table) -> None:
     assert table.time in TIMES & {field.name for field in table.fields if field.required}
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_table_takes_its_plain_row(tmp_path: Path, table: Table) -> None:
+    with a_store(tmp_path) as store:
+        store.write(batch(table.plain_row(at())))
+        assert store.connection.execute(f"select count(*) from {table.name}").fetchall() == [(1,)]
+        assert store.counters["refused"] == 0
