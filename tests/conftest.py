@@ -21,4 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(E2E):
             item.add_marker(pytest.mark.e2e)
+            # Whole houses start and stop in there: on a busy machine that takes its time.
+            item.add_marker(pytest.mark.timeout(400))
     items.sort(key=lambda item: item.path.is_relative_to(E2E))

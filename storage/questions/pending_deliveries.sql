@@ -1,33 +1,19 @@
--- What is still owed to the sinks, since when in this round, and how often was it tried in it? The oldest first.
-with open as (
-  select delivery_id, lead_id, sink, next_attempt_at
-  from deliveries
-  where state in ('owed', 'failed')
-),
-rounds as (
-  select
-    delivery_id,
-    coalesce(max(occurred_at) filter (fact = 'requeued'), min(occurred_at)) as owed_at,
-    count(*) filter (fact = 'requeued') as requeues
+-- What is still owed to the sinks, since when, and how often was it tried and requeued? The oldest first.
+with requeued as (
+  select delivery_id, count(*) as requeues
   from delivery_facts
+  where fact = 'requeued'
   group by delivery_id
-),
-attempts as (
-  select facts.delivery_id, max(facts.attempt) as attempts
-  from delivery_facts as facts
-  join rounds on rounds.delivery_id = facts.delivery_id
-  where facts.occurred_at >= rounds.owed_at
-  group by facts.delivery_id
 )
 select
-  open.delivery_id,
-  open.lead_id,
-  open.sink,
-  epoch_us(rounds.owed_at) as owed_us,
-  coalesce(attempts.attempts, 0) as attempts,
-  epoch_us(open.next_attempt_at) as next_attempt_us,
-  rounds.requeues
-from open
-join rounds on rounds.delivery_id = open.delivery_id
-left join attempts on attempts.delivery_id = open.delivery_id
-order by rounds.owed_at, open.delivery_id
+  deliveries.delivery_id,
+  lead_id,
+  sink,
+  epoch_us(owed_at) as owed_us,
+  attempts,
+  epoch_us(next_attempt_at) as next_attempt_us,
+  coalesce(requeues, 0) as requeues
+from deliveries
+left join requeued on requeued.delivery_id = deliveries.delivery_id
+where state in ('owed', 'failed')
+order by owed_at, deliveries.delivery_id

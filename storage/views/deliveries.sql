@@ -8,7 +8,7 @@ with facts as (
       when 'owed' then 0
       when 'failed' then 1
       when 'dead' then 2
-      when 'requeued' then 3
+      when 'delivered' then 3
       else 4
     end as weight
   from delivery_facts
@@ -17,7 +17,7 @@ rounds as (
   select
     *,
     (fact <> 'owed', occurred_at, weight) as place,
-    count(*) filter (fact = 'requeued') over (partition by delivery_id order by occurred_at, weight) as round
+    max(occurred_at) filter (fact = 'requeued') over (partition by delivery_id) as requeued_at
   from facts
 )
 select
@@ -25,9 +25,9 @@ select
   any_value(lead_id) as lead_id,
   any_value(sink) as sink,
   case when arg_max(fact, place) = 'requeued' then 'owed' else arg_max(fact, place) end as state,
-  count(distinct (round, attempt)) filter (attempt > 0) as attempts,
-  min(occurred_at) as owed_at,
-  max(occurred_at) filter (fact not in ('owed', 'requeued')) as last_at,
+  coalesce(max(attempt) filter (occurred_at >= coalesce(requeued_at, occurred_at)), 0)::bigint as attempts,
+  coalesce(max(requeued_at), min(occurred_at)) as owed_at,
+  max(occurred_at) as last_at,
   arg_max_null(next_attempt_at, place) as next_attempt_at,
   nullif(arg_max(reason, place), '') as reason,
   arg_max(remote_ref, place) as remote_ref

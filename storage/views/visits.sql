@@ -33,6 +33,7 @@ leads as (
   select visit_id, count(*) as leads
   from lead_states
   where visit_id is not null
+    and state = 'accepted'
   group by visit_id
 )
 select

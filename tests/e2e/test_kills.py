@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 def assert_all_in_the_log_once(ropo: RopoProcess, load: Load) -> None:
     answered = set(load.answered)
-    until(lambda: answered <= ropo.markers().keys(), "all that was answered is in the log", deadline_secs=60)
+    until(lambda: answered <= ropo.markers().keys(), "all that was answered is in the log")
     markers = ropo.markers()
     assert {marker: count for marker, count in markers.items() if count != 1} == {}
     assert set(markers) <= answered | set(load.unanswered)
@@ -40,11 +40,11 @@ def assert_the_ledger_names_no_more_than_what_broke_off(ropo: RopoProcess, load:
 def assert_each_lead_arrived(ropo: RopoProcess, load: Load, sinks: Sinks) -> None:
     leads = set(load.leads)
     assert leads, "the load sent no form that was accepted"
-    until(lambda: leads <= set(sinks.csv_emails()), "each lead is in the csv folder", deadline_secs=60)
-    until(lambda: leads <= set(sinks.jsonl_emails()), "each lead is in the jsonl folder", deadline_secs=60)
-    until(lambda: leads <= sinks.webhook_ids().keys(), "each lead is at the webhook", deadline_secs=60)
+    until(lambda: leads <= set(sinks.csv_emails()), "each lead is in the csv folder")
+    until(lambda: leads <= set(sinks.jsonl_emails()), "each lead is in the jsonl folder")
+    until(lambda: leads <= sinks.webhook_ids().keys(), "each lead is at the webhook")
     owed = "select count(*) from deliveries where state not in ('delivered')"
-    until(lambda: ropo.sql(owed) == [(0,)], "the log knows that all is delivered", deadline_secs=60)
+    until(lambda: ropo.sql(owed) == [(0,)], "the log knows that all is delivered")
     for emails in (sinks.csv_emails(), sinks.jsonl_emails()):
         assert {email: count for email, count in Counter(emails).items() if count != 1} == {}
         assert set(emails) <= leads | set(load.unanswered_leads)
@@ -198,7 +198,7 @@ def test_leads_wait_while_the_receiver_is_down(tmp_path: Path, site: Site, sinks
             )
             sinks.receiver.status = 503
             sinks.receiver.start()
-            until(lambda: sinks.receiver.received[-1].status == 503, "it tries again", deadline_secs=60)
+            until(lambda: sinks.receiver.received[-1].status == 503, "it tries again")
             # What is owed survives whoever owes it.
             ropo.kill_and_wait("collector")
             sinks.receiver.status = 204

@@ -42,7 +42,7 @@ def test_forms_of_the_built_in_site_reach_its_erp(tmp_path: Path):
         assert (answer.status, b"Thank you" in answer.body) == (200, True)
 
         delivered = "select count(*) from deliveries where state = 'delivered'"
-        until(lambda: ropo.sql(delivered) == [(6,)], "both leads are at all three sinks", deadline_secs=60)
+        until(lambda: ropo.sql(delivered) == [(6,)], "both leads are at all three sinks")
         assert len(ropo.json("leads", "list")) == 2
         for leads in (csv_leads(ropo.data / "export/csv"), jsonl_leads(ropo.data / "export/jsonl")):
             assert len(leads) == 2

@@ -33,12 +33,19 @@ def chromium() -> Iterator[Browser]:
     path = executable()
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} found; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
+    driver = sync_playwright()
+    try:
+        playwright = driver.start()
+    except Exception as error:
+        raise RuntimeError("Playwright's driver did not start; on Debian: apt-get install libatomic1") from error
+    try:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         try:
             yield browser
         finally:
             browser.close()
+    finally:
+        playwright.stop()
 
 
 def person(browser: Browser) -> BrowserContext:

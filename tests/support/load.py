@@ -57,7 +57,7 @@ class Load:
             return sum(1 for seen in list(self.answered.values()) if status in (None, seen))
 
         goal = number() + count
-        until(lambda: number() >= goal, f"{count} more requests are answered", deadline_secs=60)
+        until(lambda: number() >= goal, f"{count} more requests are answered")
 
     def _visit(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)

@@ -1,6 +1,6 @@
 """A writer of the log that may be killed anywhere, and readers that count what they see while it is.
 
-    python -m tests.support.log_proof write FOLDER [MUTATION]     until it is killed; ends by itself if FOLDER/drain exists
+    python -m tests.support.log_proof write FOLDER [MUTATION]     until it is killed, or nobody started it any more
     python -m tests.support.log_proof read FOLDER KIND SECS       prints what it saw as JSON
 
 The world is made of spool files that never were on a disk: file `k` is written by worker `k % 2`, holds `ROWS` events with
@@ -141,7 +141,8 @@ def write(folder: Path, mutation: str) -> None:
     put_away, acknowledged = folder / "put-away", os.open(folder / "acknowledged", os.O_WRONLY | os.O_CREAT)
     at = int(put_away.read_text()) if put_away.exists() else 0
     published = 0.0
-    while not (folder / "drain").exists():
+    parent = os.getppid()
+    while os.getppid() == parent:
         ks = list(range(at, at + random.randint(1, 6)))
         known = log.ingested([name_of(k) for k in ks])
         if fresh := [k for k in ks if name_of(k) not in known]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 Seen = TypeVar("Seen")
 
 
-def until(question: Callable[[], Seen], what: str, *, deadline_secs: float = 30, pause_secs: float = 0.05) -> Seen:
+def until(question: Callable[[], Seen], what: str, *, deadline_secs: float = 60, pause_secs: float = 0.05) -> Seen:
     """Asks until the answer is true, and returns it.
 
     Raises AssertionError with `what` and the last answer after `deadline_secs`. What the question raises passes through.
@@ -27,7 +27,7 @@ def until(question: Callable[[], Seen], what: str, *, deadline_secs: float = 30,
         time.sleep(pause_secs)
 
 
-def unchanged_for(question: Callable[[], Seen], secs: float, *, deadline_secs: float = 30) -> Seen:
+def unchanged_for(question: Callable[[], Seen], secs: float, *, deadline_secs: float = 60) -> Seen:
     """Asks until the answer has been the same for `secs`, and returns it: for showing that nothing more comes."""
     deadline = time.monotonic() + deadline_secs
     answer, since = question(), time.monotonic()
