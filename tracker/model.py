@@ -65,7 +65,8 @@ class ExchangeRecord(msgspec.Struct, tag="exchange", tag_field="t", omit_default
     Else it says who ended it: `client` (went away), `upstream` (down, slow or broken), `proxy` (refused the
     request, or stopped). `refusal` then names why, from the closed list in `proxy.refusal`.
     `status` is what the visitor got; 499 when the visitor left before an answer.
-    `identity` is one of: minted, known, forged, expired, absent.
+    `identity` is one of: minted, known, forged, expired, absent. A forged or expired cookie is answered with a new
+    one where a new visitor would get it: then `visitor_id` is the new one.
     """
 
     seq: int

@@ -319,7 +319,7 @@ class Pipeline:
         event.channel = channel.of(read, is_link_scanner=passage.agent.is_link_scanner)
 
     def put_lead(self, passage: Passage) -> None:
-        """A form the site accepted is a lead, and owed to every sink unless a bot sent it."""
+        """A form the site accepted is a lead, and owed to every sink; of a bot's nobody knows yet."""
         record, event, batch = passage.record, passage.event, passage.batch
         submission = record.submission
         if submission is None:
@@ -332,8 +332,10 @@ class Pipeline:
             ended_by=record.ended_by,
             rule=rules.rule_named(self._settings, submission.rule),
         )
+        if event.is_bot:
+            found = verdict.for_bot(found)
         event.lead_id, event.form, event.form_verdict = submission.lead_id, submission.form, found.state
-        sinks = self._sinks if found.state == "accepted" and not event.is_bot else ()
+        sinks = self._sinks if found.state == "accepted" else ()
         owed = leads.owed(submission.lead_id, event.occurred_at, sinks, self._delivery_id)
         batch.lead_facts.append(leads.fact_of(submission, event, found.state, found.reason))
         batch.delivery_facts += owed

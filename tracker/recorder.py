@@ -101,7 +101,9 @@ class Recorder:
             self.counters["cookie_not_set_shared_cache"] += 1
             return None
         if notes.minted is not None:
-            notes.visitor_id, notes.identity = notes.minted, "minted"
+            notes.visitor_id = notes.minted
+            if notes.identity == "absent":
+                notes.identity = "minted"  # a forged or expired cookie stays visible beside the new visitor
         value = self._identity.set_cookie(
             notes.visitor_id, scheme=exchange.scheme, now_s=exchange.started_ns // 1_000_000_000
         )

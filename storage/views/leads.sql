@@ -1,5 +1,6 @@
 -- Who became known, how far is each lead, and what had brought this person by then?
--- The running sums over a visitor's events make one pass of it, however many leads a visitor left.
+-- The running sums over a visitor's events make one pass of it, however many leads a visitor left. (With a filter clause
+-- instead of the case they took 100 times as long, on 200,000 events of one visitor.)
 with visitors as (
   select distinct visitor_id
   from lead_states
@@ -10,7 +11,7 @@ trails as (
     visitor_id,
     occurred_at,
     visit_id,
-    name = 'page_view' as is_page,
+    case when name = 'page_view' then 1 end as page,
     case when is_touchpoint then
       {
         'channel': channel,
@@ -31,7 +32,7 @@ sums as (
     last_value(touch ignore nulls) over trail as last_touch,
     count(touch) over trail as touchpoints,
     count(distinct visit_id) over trail as visits,
-    count(*) filter (is_page) over trail as page_views
+    count(page) over trail as page_views
   from trails
   window trail as (partition by visitor_id order by occurred_at)
 ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,38 @@ async def test_a_lead_whose_contact_cannot_be_opened_is_not_sent_without_it(hous
     with pytest.raises(UnsealError) as refused:
         await outbox.message(pending)
     assert "erika" not in str(refused.value)
+
+
+async def test_the_sinks_of_a_lead_share_one_question_to_the_log(house) -> None:
+    store, sealer = house
+    asked = []
+
+    async def counted(work):
+        asked.append(work)
+        return work()
+
+    outbox = LogOutbox(counted, lambda: store, sealer)
+    [pending] = await outbox.pending()
+    asked.clear()
+    one, other = await asyncio.gather(outbox.message(pending), outbox.message(pending))
+    assert one == other
+    assert len(asked) == 1
+
+
+async def test_a_question_that_failed_is_asked_again(house) -> None:
+    store, sealer = house
+    answers = [OSError("the log is being opened anew"), None]
+
+    async def failing_once(work):
+        if (error := answers.pop(0)) is not None:
+            raise error
+        return work()
+
+    outbox = LogOutbox(failing_once, lambda: store, sealer)
+    [pending] = await LogOutbox(here, lambda: store, sealer).pending()
+    with pytest.raises(OSError):
+        await outbox.message(pending)
+    assert (await outbox.message(pending))["lead_id"] == LEAD
 
 
 def test_a_lead_without_a_contact_has_an_empty_one() -> None:

@@ -10,8 +10,6 @@ from storage.archive import prune, put, restore, zstd
 from storage.layout import Layout
 from tests.support.spools import EPOCH, line, names_in
 
-# Files get the present moment as their change time; nobody can set that one.
-NOW = datetime.now(UTC)
 LATER = timedelta(minutes=11)
 
 
@@ -32,8 +30,13 @@ def loose_in(here: Layout) -> list[str]:
     return [name[-13:] for name in names_in(here.archive) if name.endswith(".ndjson")]
 
 
+def present() -> datetime:
+    """Files get the present moment as their change time; nobody can set that one."""
+    return datetime.now(UTC)
+
+
 def pack(here: Layout, times: int = 1, hours: int = 48) -> Path:
-    [bundle] = prune(here, hours=hours, now=NOW + LATER * times)
+    [bundle] = prune(here, hours=hours, now=present() + LATER * times)
     return bundle
 
 
@@ -64,19 +67,19 @@ def test_an_archive_that_is_gone_is_an_error_and_the_file_stays(here: Layout) ->
 def test_loose_files_are_packed_when_they_are_due(here: Layout) -> None:
     for number in (1, 2):
         put(here, file_in(here, number))
-    assert prune(here, hours=48, now=NOW + timedelta(minutes=9)) == []
+    assert prune(here, hours=48, now=present() + timedelta(minutes=9)) == []
     assert len(loose_in(here)) == 2
     bundle = pack(here)
     assert names_in(here.archive) == [bundle.name]
     assert bundle.stat().st_mode & 0o777 == 0o600
-    assert prune(here, hours=48, now=NOW + LATER) == []
+    assert prune(here, hours=48, now=present() + LATER) == []
 
 
 def test_many_bytes_are_due_at_once_in_bundles_of_a_bounded_size(here: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "PACK_BYTES", 2500)
     for number in range(1, 6):
         put(here, file_in(here, number, b"x" * 1000))
-    assert len(prune(here, hours=48, now=NOW)) == 2
+    assert len(prune(here, hours=48, now=present())) == 2
     assert loose_in(here) == ["000005.ndjson"]
     assert len(restore(here)) == 5
 
@@ -86,7 +89,7 @@ def test_one_call_packs_a_bounded_part(here: Layout, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(archive, "PACK_BUNDLES", 2)
     for number in range(1, 4):
         put(here, file_in(here, number))
-    assert len(prune(here, hours=48, now=NOW)) == 2
+    assert len(prune(here, hours=48, now=present())) == 2
     assert loose_in(here) == ["000003.ndjson"]
 
 
@@ -133,9 +136,9 @@ def test_a_bundle_that_was_never_finished_is_removed_and_its_files_are_packed(he
 def test_bundles_are_kept_for_their_hours(here: Layout) -> None:
     put(here, file_in(here, 1))
     bundle = pack(here)
-    prune(here, hours=48, now=NOW + LATER + timedelta(hours=47))
+    prune(here, hours=48, now=present() + LATER + timedelta(hours=47))
     assert bundle.exists()
-    prune(here, hours=48, now=NOW + LATER + timedelta(hours=49))
+    prune(here, hours=48, now=present() + LATER + timedelta(hours=49))
     assert names_in(here.archive) == []
 
 
@@ -172,11 +175,11 @@ def test_a_full_disk_takes_the_oldest_bundle_first_and_no_record(
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(archive.zstd, "open", full)
-    assert prune(here, hours=48, now=NOW + LATER * 3) == []
+    assert prune(here, hours=48, now=present() + LATER * 3) == []
     assert first not in names_in(here.archive)
     assert second in names_in(here.archive)
     for _ in range(2):
-        assert prune(here, hours=48, now=NOW + LATER * 3) == []
+        assert prune(here, hours=48, now=present() + LATER * 3) == []
     assert names_in(here.archive) == [f"w1-{EPOCH:020d}-000003.ndjson"]
     assert "free space" in caplog.text
     monkeypatch.setattr(archive.zstd, "open", works)

@@ -380,7 +380,9 @@ def test_an_unconfirmed_form_is_kept_and_owed_to_nobody():
 
 def test_a_bots_form_is_kept_and_owed_to_nobody():
     batch = run(submitted(1, 0, user_agent="python-requests/2.32.5"))
-    assert [(fact.fact, fact.is_bot) for fact in batch.lead_facts] == [("accepted", True)]
+    assert [(fact.fact, fact.reason, fact.is_bot) for fact in batch.lead_facts] == [
+        ("unconfirmed", "sent_by_bot", True)
+    ]
     assert batch.delivery_facts == []
 
 

@@ -41,12 +41,18 @@ REASONS = {
     "form_gone": "the page shows the form no more",
     "error_shown": "the page shows no form, but an error",
     "undecided": "the answer does not tell",
+    "sent_by_bot": "the site accepted it, but what sent it says that it is no person's browser",
 }
 
 # In the last part of a path: it leads somewhere else than to thanks.
 _is_doubtful = re.compile(
     r"(?i)login|log-in|signin|sign-in|anmelden|captcha|challenge|error|fehler|failed|forbidden|denied"
 ).search
+
+
+def for_bot(verdict: Verdict) -> Verdict:
+    """A bot's submission is kept and shown, and goes to nobody until somebody confirms it by hand."""
+    return Verdict("unconfirmed", "sent_by_bot") if verdict.state == "accepted" else verdict
 
 
 def decide(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracker.forms.verdict import REASONS, decide
+from tracker.forms.verdict import REASONS, Verdict, decide, for_bot
 from tracker.model import FormAnswer, Submission
 from tracker.settings import FormRule, Json, Redirect, Status, Success, Text
 
@@ -130,5 +130,11 @@ def test_a_rule_decides_before_everything_else(success: Success, answer: FormAns
 
 def test_every_reason_is_reached_by_a_test_and_explained():
     reached = {expected.split()[1] for _, expected in GENERIC} | {expected.split()[1] for *_, expected in RULES}
-    assert reached | {"no_answer"} == set(REASONS)
+    assert reached | {"no_answer", "sent_by_bot"} == set(REASONS)
     assert all(REASONS.values())
+
+
+def test_what_a_bot_sent_is_never_accepted_by_itself_and_stays_refused_if_it_was():
+    assert for_bot(Verdict("accepted", "redirected")) == Verdict("unconfirmed", "sent_by_bot")
+    for kept in (Verdict("refused", "form_again"), Verdict("unconfirmed", "undecided")):
+        assert for_bot(kept) == kept
