@@ -23,7 +23,8 @@ Row = dict[str, Any]
 # A lead document tells this many of the latest steps; `page_views` and `visits` tell the whole.
 MAX_JOURNEY_STEPS = 1000
 
-DIRECT = "Direct"
+# Channels that did not bring anybody: a lead owes them nothing.
+NOT_BROUGHT = ("Direct", "Internal")
 
 _NO_SUMS: Row = {"visits": 0, "page_views": 0, "first_seen_at": None}
 
@@ -92,7 +93,7 @@ def lead_document(con: Connection, lead_id: str) -> Row | None:
         steps = _ask(con, "lead_steps", **until, event_id=state["event_id"])
         sums = _ask(con, "lead_sums", **until)[0]
     touches = [_touch(step) for step in steps if step["is_touchpoint"]]
-    not_direct = [touch for touch in touches if touch["channel"] != DIRECT]
+    not_direct = [touch for touch in touches if touch["channel"] not in NOT_BROUGHT]
     first_seen_at = sums["first_seen_at"] or occurred_at
     return {
         "lead_id": state["lead_id"],
