@@ -37,6 +37,16 @@ def read_orders(kind: type[T]) -> T:
         sys.exit(2)
 
 
+def step_back(nice: int) -> None:
+    """Lets the workers go first when processors are short: a page is waited for, a row in the log is not.
+
+    SCHED_BATCH (sched(7)) also keeps this process from interrupting a worker each time it wakes up.
+    """
+    os.nice(nice)
+    with suppress(OSError, AttributeError):  # not on every system
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def log_to_stderr(name: str) -> None:
     """One line per noteworthy fact, with the name of the process in front."""
     logging.basicConfig(

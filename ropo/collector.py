@@ -28,7 +28,7 @@ from export.dispatcher import Dispatcher
 from export.outbox import delivery_id
 from export.settings import ExportSettings
 from export.sinks import connectors_for
-from ropo.child import StatusWriter, log_to_stderr, read_orders, stop_event
+from ropo.child import StatusWriter, log_to_stderr, read_orders, step_back, stop_event
 from ropo.intake import Intake
 from ropo.log_outbox import LogOutbox
 from storage import archive, quarantine
@@ -48,6 +48,8 @@ POLL_SECS = 0.1
 # After a failure of the log the next try waits; the spool keeps everything meanwhile.
 RETRY_SECS = 2.0
 HOUSEKEEPING_SECS = 60.0
+# A quarter of what a worker gets where both want the same processor: enough to keep up, too little to slow the site.
+NICE = 5
 
 
 class CollectorOrders(msgspec.Struct):
@@ -63,6 +65,7 @@ class CollectorOrders(msgspec.Struct):
 def main() -> int:
     orders = read_orders(CollectorOrders)
     log_to_stderr("collector")
+    step_back(NICE)
     return asyncio.run(Collector(orders).run())
 
 

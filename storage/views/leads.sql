@@ -1,15 +1,12 @@
 -- Who became known, how far is each lead, and what had brought this person by then?
--- The running sums over a visitor's events make one pass of it, however many leads a visitor left. (With a filter clause
--- instead of the case they took 100 times as long, on 200,000 events of one visitor.)
-with visitors as (
-  select distinct visitor_id
-  from lead_states
-  where visitor_id is not null
-),
-trails as (
+-- Leads stand among their visitor's events, and running sums say what each had behind it: one pass over the events, however
+-- many leads a visitor left. (For a visitor with 200,000 events and 20,000 leads: 0.4 s. An asof join compared all with all,
+-- 40 s, and a filter clause instead of the case took 7 s.)
+with trails as (
   select
     visitor_id,
     occurred_at,
+    null as lead_id,
     visit_id,
     case when name = 'page_view' then 1 end as page,
     case when is_touchpoint then
@@ -22,19 +19,30 @@ trails as (
       }
     end as touch
   from events
-  where visitor_id in (from visitors)
+  where visitor_id in (select visitor_id from lead_states where visitor_id is not null)
+
+  union all
+
+  select visitor_id, occurred_at, lead_id, null, null, null
+  from lead_states
+  where visitor_id is not null
 ),
 sums as (
   select
-    visitor_id,
-    occurred_at,
+    lead_id,
     first_value(touch ignore nulls) over trail as first_touch,
     last_value(touch ignore nulls) over trail as last_touch,
     count(touch) over trail as touchpoints,
     count(distinct visit_id) over trail as visits,
     count(page) over trail as page_views
   from trails
-  window trail as (partition by visitor_id order by occurred_at)
+  -- Not by rows: events of the lead's own microsecond belong to it.
+  window trail as (partition by visitor_id order by occurred_at range unbounded preceding)
+),
+pasts as (
+  select *
+  from sums
+  where lead_id is not null
 ),
 sent as (
   select
@@ -60,22 +68,22 @@ select
   leads.contact,
   leads.lead_fields,
   leads.field_names,
-  sums.first_touch.channel as first_touch_channel,
-  sums.first_touch.source as first_touch_source,
-  sums.first_touch.medium as first_touch_medium,
-  sums.first_touch.campaign as first_touch_campaign,
-  sums.first_touch."at" as first_touch_at,
-  sums.last_touch.channel as last_touch_channel,
-  sums.last_touch.source as last_touch_source,
-  sums.last_touch.medium as last_touch_medium,
-  sums.last_touch.campaign as last_touch_campaign,
-  sums.last_touch."at" as last_touch_at,
-  coalesce(sums.touchpoints, 0) as touchpoints,
-  coalesce(sums.visits, 0) as visits,
-  coalesce(sums.page_views, 0) as page_views,
+  pasts.first_touch.channel as first_touch_channel,
+  pasts.first_touch.source as first_touch_source,
+  pasts.first_touch.medium as first_touch_medium,
+  pasts.first_touch.campaign as first_touch_campaign,
+  pasts.first_touch."at" as first_touch_at,
+  pasts.last_touch.channel as last_touch_channel,
+  pasts.last_touch.source as last_touch_source,
+  pasts.last_touch.medium as last_touch_medium,
+  pasts.last_touch.campaign as last_touch_campaign,
+  pasts.last_touch."at" as last_touch_at,
+  coalesce(pasts.touchpoints, 0) as touchpoints,
+  coalesce(pasts.visits, 0) as visits,
+  coalesce(pasts.page_views, 0) as page_views,
   coalesce(sent.delivered, 0) as delivered,
   coalesce(sent.owed, 0) as owed,
   coalesce(sent.dead, 0) as dead
 from lead_states as leads
-asof left join sums on leads.visitor_id = sums.visitor_id and leads.occurred_at >= sums.occurred_at
+left join pasts on pasts.lead_id = leads.lead_id
 left join sent on sent.lead_id = leads.lead_id
