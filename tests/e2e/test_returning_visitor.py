@@ -33,6 +33,8 @@ def test_a_visitor_who_returns_another_day_is_the_same_visitor_on_a_new_visit(tm
         assert visitor.fill_in("/kontakt", form).status == 303
         assert visitor.open("/danke", referrer=ropo.url + "/kontakt").status == 200
         until(lambda: sinks.receiver.accepted, "the lead is at the webhook")
+        # The ERP has the lead before analysts see it: the log is published every half second here.
+        until(lambda: ropo.sql("select count(*) from events") == [(7,)], "the second day is in the log")
 
         visits = ropo.records("select * from visits order by started_at")
         own = [visit for visit in visits if visitor.cookie.startswith(f"ropo_id={visit['visitor_id']}")]
