@@ -5,37 +5,15 @@ The dispatcher owns this interface. Whoever keeps the log implements `Outbox`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
-from tracker.model import DeliveryFact
+from tracker.model import DeliveryFact, PendingDelivery
 
 
 def delivery_id(lead_id: str, sink: str, *, type: str = "lead.created", revision: int = 1) -> str:
     """The name of a delivery: the same for every attempt, after every restart, on every machine. 32 hex digits."""
     return sha256("\0".join((lead_id, sink, type, str(revision))).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class PendingDelivery:
-    """A lead still owed to a sink: not delivered, and not dead.
-
-    owed_at          when it was owed, or requeued for the last time (text of tracker.clock): the days until it is
-                     given up count from here
-    attempts         made since `owed_at`, as the log knows them
-    next_attempt_at  not before this moment; None: at once
-    requeues         how often it was requeued
-    """
-
-    delivery_id: str
-    lead_id: str
-    sink: str
-    owed_at: str
-    attempts: int = 0
-    next_attempt_at: str | None = None
-    requeues: int = 0
-    type: str = "lead.created"
 
 
 class Outbox(Protocol):

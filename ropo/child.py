@@ -60,14 +60,23 @@ def stop_event(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    def said() -> None:
-        # The supervisor says nothing after the first line: this is its end, or somebody typing.
-        if not os.read(0, 4096):
-            loop.remove_reader(0)
-            stop.set()
-
-    loop.add_reader(0, said)
+    stop_at_end_of_stdin(loop, stop)
     return stop
+
+
+def stop_at_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Sets `stop` when whoever started us closes the pipe, or is gone."""
+
+    def readable() -> None:
+        with suppress(OSError):
+            if os.read(0, 4096):
+                return
+        loop.remove_reader(0)
+        stop.set()
+
+    # epoll takes no plain files: they have no end to wait for.
+    with suppress(PermissionError):
+        loop.add_reader(0, readable)
 
 
 class StatusWriter:

@@ -18,7 +18,6 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -73,7 +72,7 @@ class Collector:
     def __init__(self, orders: CollectorOrders) -> None:
         storage = orders.storage
         self._orders = orders
-        self._layout = Layout(Path(storage.path), hot_path=None if storage.hot_path is None else Path(storage.hot_path))
+        self._layout = Layout.of(storage)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._store: Store | None = None
         self._intake: Intake | None = None

@@ -67,7 +67,7 @@ def run(settings: Settings, *, config_path: Path) -> int:
 
 async def _run(settings: Settings, config_path: Path) -> int:
     storage = settings.storage
-    layout = Layout(Path(storage.path), hot_path=None if storage.hot_path is None else Path(storage.hot_path))
+    layout = Layout.of(storage)
     try:
         layout.create()
     except OSError as error:

@@ -10,7 +10,6 @@ import gc
 import socket
 import sys
 import time
-from pathlib import Path
 
 import msgspec
 import uvloop
@@ -53,7 +52,7 @@ async def serve(orders: WorkerOrders) -> None:
     loop = asyncio.get_running_loop()
     stop = stop_event(loop)
     storage = orders.storage
-    layout = Layout(Path(storage.path), hot_path=None if storage.hot_path is None else Path(storage.hot_path))
+    layout = Layout.of(storage)
     # A worker of this name that was killed has left its last file open.
     recover(layout.spool, orders.name)
     epoch = time.time_ns()

@@ -10,6 +10,10 @@ import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storage.settings import StorageSettings
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,11 @@ class Layout:
         object.__setattr__(self, "root", Path(self.root).absolute())
         if self.hot_path is not None:
             object.__setattr__(self, "hot_path", Path(self.hot_path).absolute())
+
+    @classmethod
+    def of(cls, settings: StorageSettings) -> Layout:
+        """The layout that the section `storage:` describes."""
+        return cls(Path(settings.path), hot_path=Path(settings.hot_path) if settings.hot_path else None)
 
     @property
     def spool(self) -> Path:

@@ -8,7 +8,6 @@ aware datetimes in UTC, except where a text is named. Contact data stays sealed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ import duckdb
 
 from storage import sql
 from tracker.clock import text_of
+from tracker.model import PendingDelivery
 
 Connection = duckdb.DuckDBPyConnection
 Row = dict[str, Any]
@@ -27,26 +27,6 @@ MAX_JOURNEY_STEPS = 1000
 NOT_BROUGHT = ("Direct", "Internal")
 
 _NO_SUMS: Row = {"visits": 0, "page_views": 0, "first_seen_at": None}
-
-
-@dataclass(frozen=True)
-class PendingDelivery:
-    """A lead still owed to a sink: neither delivered nor dead.
-
-    owed_at          when it was owed, or requeued for the last time (text of tracker.clock)
-    attempts         made since then
-    next_attempt_at  not before this moment (text of tracker.clock); None: at once
-    requeues         how often it was requeued
-    """
-
-    delivery_id: str
-    lead_id: str
-    sink: str
-    owed_at: str
-    attempts: int = 0
-    next_attempt_at: str | None = None
-    requeues: int = 0
-    type: str = "lead.created"
 
 
 def counts(con: Connection) -> dict[str, int]:

@@ -264,6 +264,27 @@ class DeliveryFact(msgspec.Struct, omit_defaults=True):
     remote_ref: str | None = None
 
 
+@dataclass(frozen=True)
+class PendingDelivery:
+    """A lead still owed to a sink: not delivered, and not dead.
+
+    owed_at          when it was owed, or requeued for the last time (text of tracker.clock): the days until it is
+                     given up count from here
+    attempts         made since `owed_at`, as the log knows them
+    next_attempt_at  not before this moment; None: at once
+    requeues         how often it was requeued
+    """
+
+    delivery_id: str
+    lead_id: str
+    sink: str
+    owed_at: str
+    attempts: int = 0
+    next_attempt_at: str | None = None
+    requeues: int = 0
+    type: str = "lead.created"
+
+
 class Drop(msgspec.Struct, omit_defaults=True):
     """A row of `drops`: what was received and is not in `events`, and why. `count` numbers end at `last_seq`."""
 

@@ -136,8 +136,8 @@ class Recorder:
             submission=submission,
             visitor_id=exchange.notes.visitor_id,
             client_ip=self._client_ip(exchange.client),
-            referrer=_field(exchange, b"referer", MAX_REFERRER),
-            user_agent=_field(exchange, b"user-agent", MAX_AGENT),
+            referrer=_text(exchange.lowered.get(b"referer"), MAX_REFERRER),
+            user_agent=_text(exchange.lowered.get(b"user-agent"), MAX_AGENT),
         )
         # 0: not the exchange's own record, so that an outage in which both are lost counts one exchange, not two.
         return self._spool.append_durable(encode_line(record), 0)
@@ -236,10 +236,6 @@ def _is_page(status: int, fields: tuple[Field, ...]) -> bool:
     return 200 <= status < 300 and any(
         name.lower() == b"content-type" and value.lower().startswith(PAGE_TYPES) for name, value in fields
     )
-
-
-def _field(exchange: Exchange, name: bytes, limit: int) -> str | None:
-    return _text(exchange.lowered.get(name), limit)
 
 
 def _text(value: bytes | None, limit: int) -> str | None:

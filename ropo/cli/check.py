@@ -16,6 +16,7 @@ from ropo.cli import options
 from ropo.cli.terminal import Misuse, console, plain
 from ropo.inspection import Finding
 from ropo.settings import SettingsError
+from storage.layout import Layout
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
@@ -47,7 +48,7 @@ def check(config: Path, upstream: str | None, listen: str | None, storage: str |
         raise Misuse("the settings are wrong.\n" + str(error)) from None
 
     findings: list[Finding] = []
-    for finding in inspection.inspect(settings, options.layout_of(settings.storage)):
+    for finding in inspection.inspect(settings, Layout.of(settings.storage)):
         findings.append(finding)
         if not as_json:
             _show(finding)

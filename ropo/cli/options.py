@@ -70,11 +70,7 @@ def place(config: Path, storage: str | None) -> Place:
     else:
         overrides = {"storage.path": storage} if storage else {}
         settings = _or_misuse(lambda: settings_module.load_storage(config, overrides))
-    return Place(settings, layout_of(settings))
-
-
-def layout_of(storage: StorageSettings) -> Layout:
-    return Layout(Path(storage.path), Path(storage.hot_path) if storage.hot_path else None)
+    return Place(settings, Layout.of(settings))
 
 
 def _or_misuse(ask: Callable[[], Loaded]) -> Loaded:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
 
 from dashboard.settings import address
+from ropo.child import stop_at_end_of_stdin
 from ropo.demo.erp import make_erp
 from ropo.demo.site import make_site
 
@@ -71,21 +70,6 @@ async def start(app: web.Application, where: tuple[str, int], runners: list[web.
     await web.TCPSite(runner, host, port).start()
     bound = runner.addresses[0]
     return f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"
-
-
-def stop_at_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Sets `stop` when whoever started us closes the pipe, or is gone."""
-
-    def readable() -> None:
-        with suppress(OSError):
-            if os.read(0, 4096):
-                return
-        loop.remove_reader(0)
-        stop.set()
-
-    # epoll takes no plain files: they have no end to wait for.
-    with suppress(PermissionError):
-        loop.add_reader(0, readable)
 
 
 if __name__ == "__main__":
