@@ -10,6 +10,7 @@ import logging
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -43,22 +44,30 @@ class Proxy:
         self.date = formatdate(usegmt=True).encode()
         self._observer = observer
         self._networks = [ip_network(network) for network in settings.trusted]
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self.is_trusted = lru_cache(4096)(self._is_trusted)
 
     # -- life
 
-    async def start(self, listener: socket.socket) -> None:
-        """Serves visitors on a bound socket; the caller keeps its own copy of it open."""
-        self._server = await self.loop.create_server(lambda: Downstream(self), sock=listener)
+    async def start(self, *listeners: socket.socket, tls: Sequence[socket.socket] = ()) -> None:
+        """Serves visitors on bound sockets, on those of `tls` over https; the caller keeps its own copies of them."""
+        for listener in listeners:
+            self._servers.append(await self.loop.create_server(lambda: Downstream(self), sock=listener))
         self._sweep()
 
-    async def stop(self) -> None:
-        """Takes no more connections, lets running answers finish for `stop_timeout_secs`, then cuts the rest."""
+    async def stop(self, *, idle_grace_secs: float = 0.0) -> None:
+        """Takes no more connections, lets running answers finish for `stop_timeout_secs`, then cuts the rest.
+
+        A connection that idles may bring one more request for `idle_grace_secs`, which is answered with
+        `Connection: close`: a visitor who is just sending it need not send it again.
+        """
         self.stopping = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
+        quiet = self.loop.time() + idle_grace_secs
+        while self.connections and self.loop.time() < quiet:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         for connection in list(self.connections):
             connection.stop()
         give_up = self.loop.time() + self.settings.stop_timeout_secs
