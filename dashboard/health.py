@@ -35,7 +35,7 @@ def health_of(seen: Snapshot) -> Health:
 
 
 def problems(seen: Snapshot) -> Iterator[str]:
-    if not seen.workers:
+    if all(worker.is_retiring for worker in seen.workers):
         yield "No worker has reported yet."
     if seen.collector is None:
         yield "The collector has not reported yet."
@@ -62,6 +62,7 @@ def warnings(seen: Snapshot) -> Iterator[str]:
             yield f"{named(worker)}: bugs cut exchanges short ({count(bugs)}). See its log lines."
         if errors := worker.number("observer_errors"):
             yield f"{named(worker)}: errors in tracking ({count(errors)}); visitors were served. See its log lines."
+    yield from upstream_warnings(seen)
     if seen.lag_secs > LAG_SECS:
         yield f"The log is {span(seen.lag_secs)} behind: spool files wait for the collector ({count(seen.spool.files)})."
     if seen.spool.free_octets is not None and seen.spool.free_octets < FREE_OCTETS:
@@ -82,6 +83,21 @@ def warnings(seen: Snapshot) -> Iterator[str]:
     yield from ledger_warnings(seen)
     if seen.log.error:
         yield seen.log.error
+
+
+def upstream_warnings(seen: Snapshot) -> Iterator[str]:
+    # Each worker finds out for itself; what one of them finds is worth a look.
+    down: dict[tuple[str, str], int] = {}
+    for worker in seen.workers:
+        for server in worker.upstreams:
+            if not server.is_up:
+                down[server.url, server.state] = down.get((server.url, server.state), 0) + 1
+    for (url, state), workers in down.items():
+        why = "its health check fails" if state == "unhealthy" else "requests to it failed"
+        yield (
+            f"Upstream server {url} gets no new requests while others are up: {why} "
+            f"(seen by {count(workers)} of {count(len(seen.workers))} workers)."
+        )
 
 
 def ledger_warnings(seen: Snapshot) -> Iterator[str]:

@@ -23,13 +23,6 @@ OF_A_WORKER = (
     ("ropo_requests", "counter", "Exchanges since the worker's start.", ("exchanges",)),
     ("ropo_requests_in_flight", "gauge", "Exchanges under way.", ("in_flight",)),
     ("ropo_connections", "gauge", "Open connections of visitors.", ("connections",)),
-    (
-        "ropo_upstream_failures",
-        "counter",
-        "Failed connections and exchanges with the upstream.",
-        ("upstream", "failures"),
-    ),
-    ("ropo_upstream_idle_connections", "gauge", "Pooled connections to the upstream.", ("upstream", "idle")),
     ("ropo_observer_errors", "counter", "Errors in tracking that visitors did not notice.", ("observer_errors",)),
     ("ropo_proxy_bugs", "counter", "Exchanges that a bug of the proxy cut short.", ("bugs",)),
     ("ropo_spool_records", "counter", "Records written to the spool.", ("spool", "records")),
@@ -49,6 +42,13 @@ COUNTS_OF_A_WORKER = (
     ("ropo_responses", "Answers by class of status.", "class", ("statuses",)),
     ("ropo_refusals", "Answers of the proxy's own, by reason.", "reason", ("refusals",)),
     ("ropo_forms", "Submissions by what became of them in the worker.", "outcome", ("forms",)),
+)
+# name, type, help, which figure of the worker's server
+OF_AN_UPSTREAM = (
+    ("ropo_upstream_up", "gauge", "1 unless the worker finds the server resting or unhealthy.", "is_up"),
+    ("ropo_upstream_running", "gauge", "Exchanges of the worker under way with the server.", "running"),
+    ("ropo_upstream_idle_connections", "gauge", "Pooled connections of the worker to the server.", "idle"),
+    ("ropo_upstream_failures", "counter", "Failed connections and exchanges with the server.", "failures"),
 )
 OF_THE_COLLECTOR = (
     ("ropo_events", "Events written to the log.", "events"),
@@ -77,6 +77,7 @@ class SnapshotMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self.of_processes()
         yield from self.of_workers()
+        yield from self.of_upstreams()
         yield from self.of_the_collector()
         yield from self.of_the_spool()
         yield from self.of_sinks()
@@ -109,6 +110,16 @@ class SnapshotMetrics(Collector):
             for worker in self.seen.workers:
                 for key, value in worker.counts(*path).items():
                     family.add_metric([worker.name, key], value)
+            yield family
+
+    def of_upstreams(self) -> Iterator[Metric]:
+        for name, kind, text, figure in OF_AN_UPSTREAM:
+            family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(
+                name, text, labels=["worker", "server"]
+            )
+            for worker in self.seen.workers:
+                for server in worker.upstreams:
+                    family.add_metric([worker.name, server.url], float(getattr(server, figure)))
             yield family
 
     def of_the_collector(self) -> Iterator[Metric]:

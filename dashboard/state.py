@@ -34,6 +34,21 @@ GAP_SECS = 30.0
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """A server of a site. `failures` counts those since the worker's start."""
+
+    url: str
+    state: str
+    idle: float = 0
+    running: float = 0
+    failures: float = 0
+
+    @property
+    def is_up(self) -> bool:
+        return self.state not in {"resting", "unhealthy"}
+
+
+@dataclass(frozen=True)
 class Process:
     """A process by its own word. `state` is all it wrote; times are None if it did not say."""
 
@@ -61,6 +76,27 @@ class Process:
 
     def moment(self, *path: str) -> datetime | None:
         return moment(at(self.state, *path))
+
+    @property
+    def upstreams(self) -> list[Upstream]:
+        """The servers of the sites as this worker finds them."""
+        found = self.state.get("upstreams")
+        rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+        return [
+            Upstream(
+                url=str(row.get("url", "")),
+                state=str(row.get("state", "")),
+                idle=number(row.get("idle")),
+                running=number(row.get("running")),
+                failures=number(row.get("failures")),
+            )
+            for row in rows
+        ]
+
+    @property
+    def is_retiring(self) -> bool:
+        """A worker that others have replaced at a reload: it finishes what it has, and goes."""
+        return self.state.get("retiring") is True
 
     @property
     def server_errors(self) -> float:

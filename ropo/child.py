@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -22,6 +23,13 @@ from storage.layout import Layout
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# "Another is there in your place: finish what you have and go." HAProxy's word for a soft stop, too.
+RETIRE = signal.SIGUSR1
+# How long an idle connection of a retired worker may still bring a request: as long as Apache keeps an idle connection
+# by default (KeepAliveTimeout), so whoever uses an older one must be ready to find it closed. Longer would be kinder to
+# them and worse for the operator, who wants the old settings, such as the old upstream, out of use.
+IDLE_GRACE_SECS = 5.0
 
 
 def read_orders(kind: type[T]) -> T:
@@ -77,6 +85,41 @@ def stop_at_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -
     # epoll takes no plain files: they have no end to wait for.
     with suppress(PermissionError):
         loop.add_reader(0, readable)
+
+
+async def first_of(*events: asyncio.Event, secs: float | None = None) -> None:
+    """Returns when one of the events is set, or `secs` have passed."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=secs, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def say_ready(fd: int | None) -> None:
+    """Tells the supervisor, once, through the pipe it gave us."""
+    if fd is None:
+        return
+    with suppress(OSError):
+        os.write(fd, b"1")
+    with suppress(OSError):
+        os.close(fd)
+
+
+def raise_open_files(needed: int) -> None:
+    """Takes as many descriptors as the system lets us have. Warns if that is less than `needed`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        log.warning(
+            'event=few_open_files limit=%d needed=%d next="raise it (LimitNOFILE= in the unit, ulimit -n in a shell), '
+            'or lower proxy.max_connections"',
+            soft, needed,
+        )  # fmt: skip
 
 
 class StatusWriter:

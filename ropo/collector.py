@@ -27,7 +27,7 @@ from export.dispatcher import Dispatcher
 from export.outbox import delivery_id
 from export.settings import ExportSettings
 from export.sinks import connectors_for
-from ropo.child import StatusWriter, log_to_stderr, read_orders, step_back, stop_event
+from ropo.child import RETIRE, StatusWriter, log_to_stderr, read_orders, step_back, stop_event
 from ropo.intake import Intake
 from ropo.log_outbox import LogOutbox
 from storage import archive, quarantine
@@ -79,10 +79,12 @@ class Collector:
         self._dispatcher: Dispatcher | None = None
         self._counts: dict[str, Any] = {"events": 0, "batches": 0, "quarantined": 0, "errors": 0}
         self._waiting = {"files": 0, "oldest_secs": 0.0}
+        self._retiring = False
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         stop = stop_event(loop)
+        loop.add_signal_handler(RETIRE, self._retire, stop)
         writer = StatusWriter(self._layout, "collector", self._state)
         state = asyncio.create_task(writer.run(stop))
         try:
@@ -95,8 +97,14 @@ class Collector:
             if self._store is not None:
                 await self._on_thread(self._store.close)
             self._thread.shutdown()
-        writer.remove()
+        if not self._retiring:
+            writer.remove()
         return 0
+
+    def _retire(self, stop: asyncio.Event) -> None:
+        """Another collector comes at once and goes on: the workers still write, so what waits is left to its turn."""
+        self._retiring = True
+        stop.set()
 
     async def _until_open(self, stop: asyncio.Event) -> None:
         """Opens the log, however long that takes. A collector that gave up would only be started again."""
@@ -139,6 +147,8 @@ class Collector:
         while True:
             # The workers are gone when we are told to stop: then nobody has to be waited for.
             last = stop.is_set()
+            if self._retiring:
+                return
             taken = await self._step("ingest", lambda last=last: self._ingest(everything=last))
             now = time.monotonic()
             if now >= publish_at:

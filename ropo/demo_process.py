@@ -66,10 +66,14 @@ class Demo:
                 "proxy.upstream to a site of your own"
             )
         self.site, self.erp = said["site"], said.get("erp")
-        if self._settings.proxy.upstream != "demo":
-            return self._settings
-        proxy = msgspec.structs.replace(self._settings.proxy, upstream=self.site.rstrip("/"))
-        return msgspec.structs.replace(self._settings, proxy=proxy)
+        return self.served(self._settings)
+
+    def served(self, settings: Settings) -> Settings:
+        """The settings with the site's real address in the place of `demo`."""
+        if settings.proxy.upstream != "demo":
+            return settings
+        proxy = msgspec.structs.replace(settings.proxy, upstream=self.site.rstrip("/"))
+        return msgspec.structs.replace(settings, proxy=proxy)
 
     async def stop(self) -> None:
         if self._process is None or self._process.returncode is not None:

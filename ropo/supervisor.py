@@ -1,9 +1,11 @@
-"""The supervisor: starts the processes, restarts one that dies, and stops them in the order that loses nothing.
+"""The supervisor: starts the processes, replaces them, and stops them in the order that loses nothing.
 
 Knows processes, listening sockets and signals. It imports neither the proxy's loop nor DuckDB: the process that must
 not fail does the least.
 
     start   lock ▸ keys ▸ listening sockets ▸ demo site (if used) ▸ collector, dashboard, workers
+    reload  settings ▸ keys ▸ sockets ▸ new workers serve ▸ old addresses drained ▸ old workers retire ▸ collector and
+            dashboard, if they are told something else now. Whatever fails before the old ones retire changes nothing
     stop    workers (they finish their answers) ▸ collector (it takes in what they wrote) ▸ dashboard, demo site
 """
 
@@ -11,23 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
-import socket
 import sys
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 import ropo
-from ropo import banner, secrets
-from ropo.child import StatusWriter, log_to_stderr
+from ropo import banner, listening, secrets, systemd, told
+from ropo.child import IDLE_GRACE_SECS, RETIRE, StatusWriter, first_of, log_to_stderr
+from ropo.children import Child, Children
 from ropo.demo_process import Demo, demo_wanted
-from ropo.listening import StartError, check_free, listen
-from ropo.settings import Settings
+from ropo.listening import Listeners, StartError, workers_wanted
+from ropo.reloading import applicable, free_names, shown_upstream
+from ropo.settings import Settings, SettingsError
 from storage import status
 from storage.layout import Layout
 from storage.lock import BlockedError, hold
@@ -35,39 +36,31 @@ from storage.recovery import recover
 
 log = logging.getLogger(__name__)
 
-# After a process died young the next try waits, twice as long each time, so that a broken one does not eat the machine.
-FIRST_WAIT_SECS, LONGEST_WAIT_SECS, LIVED_LONG_SECS = 0.1, 10.0, 5.0
 # How long the collector may take to bring in what the workers left, and the others to end.
 DRAIN_SECS, END_SECS = 60.0, 5.0
-READY_SECS = 30.0
+# How long a reload and a start wait for processes to say that they work, and how often one may die meanwhile.
+READY_SECS, MOST_DEATHS = 30.0, 3
+# Retired workers beside each new one. Reloads in quick succession must not fill the memory: the oldest are hurried.
+MOST_RETIRED = 3
 
 
-@dataclass
-class Child:
-    """One process to be kept running. `arguments` follow the Python interpreter, `orders` go to its stdin."""
+def run(settings: Settings, *, config_path: Path, read_again: Callable[[], Settings] | None = None) -> int:
+    """Serves until SIGTERM or SIGINT. 0: stopped in order, 1: could not start.
 
-    name: str
-    arguments: list[str]
-    orders: dict[str, Any] = field(repr=False)
-    pass_fds: tuple[int, ...] = ()
-    process: asyncio.subprocess.Process | None = None
-    restarts: int = 0
-    leaving: bool = False
-
-
-def run(settings: Settings, *, config_path: Path) -> int:
-    """Serves until SIGTERM or SIGINT. 0: stopped in order, 1: could not start."""
+    `read_again` is what SIGHUP asks for the settings; it raises SettingsError.
+    """
     log_to_stderr("supervisor")
     try:
-        return asyncio.run(_run(settings, config_path))
+        return asyncio.run(_run(settings, config_path, read_again or (lambda: settings)))
     except (StartError, BlockedError, secrets.SecretsError) as error:
         print(f"ropo: {error}", file=sys.stderr)
         return 1
 
 
-async def _run(settings: Settings, config_path: Path) -> int:
-    storage = settings.storage
-    layout = Layout.of(storage)
+async def _run(settings: Settings, config_path: Path, read_again: Callable[[], Settings]) -> int:
+    notifier = systemd.Notifier(os.environ)
+    given = systemd.sorted_out(systemd.given_sockets(os.environ), listening.listens(settings.proxy))
+    layout = Layout.of(settings.storage)
     try:
         layout.create()
     except OSError as error:
@@ -78,23 +71,27 @@ async def _run(settings: Settings, config_path: Path) -> int:
     with hold(layout):
         for name in status.read_all(layout):
             status.remove(layout, name)
-        webhooks = tuple(sink.name for sink in settings.export.sinks if getattr(sink, "secret", None) == "")
-        keys = secrets.read_or_make(layout.secrets, webhooks=webhooks, cookie=not settings.tracker.cookie.secrets)
-        listeners = listen(settings.proxy)
-        check_free("dashboard.listen", settings.dashboard.listen)
+        keys = read_keys(settings, layout)
+        listeners = Listeners.given(given).reopened(settings.proxy)
+        listening.check_free("dashboard.listen", settings.dashboard.listen)
         # Files that dead workers left open: those of worker names that are no longer in use come only here.
         recover(layout.spool)
         demo = None
         if demo_wanted(settings):
             demo = Demo(settings, layout)
-            settings = await demo.start()
+            await demo.start()
+        supervisor = Supervisor(settings, layout, keys, listeners, demo, config_path, read_again, notifier)
         try:
-            return await Supervisor(settings, layout, keys, listeners, demo, config_path).run()
+            return await supervisor.run()
         finally:
             if demo is not None:
                 await demo.stop()
-            for listener in listeners:
-                listener.close()
+            supervisor.close()
+
+
+def read_keys(settings: Settings, layout: Layout) -> secrets.Keys:
+    webhooks = tuple(sink.name for sink in settings.export.sinks if getattr(sink, "secret", None) == "")
+    return secrets.read_or_make(layout.secrets, webhooks=webhooks, cookie=not settings.tracker.cookie.secrets)
 
 
 class Supervisor:
@@ -103,57 +100,44 @@ class Supervisor:
         settings: Settings,
         layout: Layout,
         keys: secrets.Keys,
-        listeners: list[socket.socket],
+        listeners: Listeners,
         demo: Demo | None,
         config_path: Path,
+        read_again: Callable[[], Settings],
+        notifier: systemd.Notifier,
     ) -> None:
         self._settings = settings
         self._layout = layout
         self._listeners = listeners
         self._demo = demo
         self._config_path = config_path
-        self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._listen = "{}:{}".format(*listeners[0].getsockname()[:2])
-        self._workers = [self._worker(number, keys) for number in range(1, len(listeners) + 1)]
-        self._collector = self._collector_child(keys)
-        self._dashboard = self._dashboard_child()
-        self._children = [self._collector, self._dashboard, *self._workers]
+        self._read_again = read_again
+        self._notifier = notifier
+        self._stop, self._hurry, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._reloads = {"done": 0, "refused": 0}
+        # A terminal that goes away sends SIGHUP too.
+        self._had_terminal = os.isatty(0)
+        self._children = Children()
+        self._collector = told.collector(settings, keys)
+        self._dashboard = told.dashboard(settings)
+        # Those that serve, those that do not yet, and those that do no more, the oldest first.
+        self._workers: list[Child] = []
+        self._coming: list[Child] = []
+        self._retired: dict[Child, asyncio.Task[None]] = {}
+        self._workers = self._new_workers(settings, keys, listeners)
 
-    # -- what each child is told
+    def _new_workers(self, settings: Settings, keys: secrets.Keys, listeners: Listeners) -> list[Child]:
+        taken = {child.name for child in (*self._workers, *self._coming, *self._retired)}
+        names = free_names(taken, workers_wanted(settings.proxy))
+        served = self._with_demo(settings)
+        return [
+            told.worker(name, served, keys, *(listeners.of_worker(kind, number, len(names)) for kind in listening.KEYS))
+            for number, name in enumerate(names)
+        ]
 
-    def _worker(self, number: int, keys: secrets.Keys) -> Child:
-        settings, listener = self._settings, self._listeners[number - 1]
-        orders = {
-            "name": f"worker-{number}",
-            "listener": listener.fileno(),
-            "proxy": settings.proxy,
-            "tracker": settings.tracker,
-            "storage": settings.storage,
-            "cookie_keys": settings.tracker.cookie.secrets or keys.cookie,
-            "contact_keys": keys.contact,
-        }
-        return Child(f"worker-{number}", ["-m", "ropo.worker"], orders, pass_fds=(listener.fileno(),))
-
-    def _collector_child(self, keys: secrets.Keys) -> Child:
-        settings = self._settings
-        orders = {
-            "tracker": settings.tracker,
-            "storage": settings.storage,
-            "export": settings.export,
-            "contact_keys": keys.contact,
-            "webhook_keys": keys.webhooks,
-        }
-        return Child("collector", ["-m", "ropo.collector"], orders)
-
-    def _dashboard_child(self) -> Child:
-        storage = self._settings.storage
-        orders = {
-            "layout": {"root": storage.path, "hot_path": storage.hot_path},
-            "dashboard": self._settings.dashboard,
-            "sinks": [sink.name for sink in self._settings.export.sinks],
-        }
-        return Child("dashboard", ["-m", "dashboard.process"], orders)
+    def _with_demo(self, settings: Settings) -> Settings:
+        """The settings with the real address of the built-in site."""
+        return settings if self._demo is None else self._demo.served(settings)
 
     # -- life
 
@@ -161,20 +145,24 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         writer = StatusWriter(self._layout, "supervisor", self._state)
-        keepers = {child.name: asyncio.create_task(self._keep(child)) for child in self._children}
+        for child in (self._collector, self._dashboard, *self._workers):
+            self._children.start(child)
         state = asyncio.create_task(writer.run(self._stop))
-        if await self._ready():
-            dashboard = status.read_all(self._layout).get("dashboard", {}).get("listen")
-            banner.show(
-                self._settings, listen=self._listen, dashboard=dashboard, layout=self._layout,
-                config_path=self._config_path, demo=self._demo,
-            )  # fmt: skip
-        await self._stop.wait()
+        watch = asyncio.create_task(self._notifier.watch())
+        if await self._started():
+            self._show_banner()
+        await self._reload_when_asked()
+        self._notifier.stopping()
         await state
-        await self._stop_all(keepers)
+        await self._stop_all()
+        watch.cancel()
         writer.remove()
         return 0
+
+    def close(self) -> None:
+        listening.close(self._listeners.but(Listeners()))
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
@@ -184,90 +172,167 @@ class Supervisor:
             log.info("event=stopping")
             self._stop.set()
 
-    async def _keep(self, child: Child) -> None:
-        """Keeps one child running until it is told to leave."""
-        wait = FIRST_WAIT_SECS
-        while not child.leaving:
-            began = time.monotonic()
-            try:
-                await self._spawn(child)
-                code = await child.process.wait()
-            except OSError as error:
-                code = f"not started: {error.strerror}"
-            if child.leaving:
-                break
-            wait = FIRST_WAIT_SECS if time.monotonic() - began > LIVED_LONG_SECS else min(wait * 2, LONGEST_WAIT_SECS)
-            child.restarts += 1
-            log.error("event=process_died name=%s exit=%s restart_in_secs=%.1f", child.name, code, wait)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._stop.wait()
-            if self._stop.is_set():
-                break
+    def _asked_to_reload(self) -> None:
+        if self._had_terminal and not os.isatty(0):
+            self._asked_to_stop()
+        else:
+            self._reload.set()
 
-    async def _spawn(self, child: Child) -> None:
-        child.process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *child.arguments,
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=child.pass_fds,
-            # Ctrl-C on a terminal goes to a whole process group; the order of stopping is ours to keep.
-            process_group=0,
-        )
-        process.stdin.write(msgspec.json.encode(child.orders) + b"\n")
-        with suppress(ConnectionError):
-            await process.stdin.drain()
-
-    async def _ready(self) -> bool:
-        """Waits until every child has said something of itself."""
-        names = {child.name for child in self._children}
-        give_up = time.monotonic() + READY_SECS
-        while time.monotonic() < give_up and not self._stop.is_set():
-            if names <= status.read_all(self._layout).keys():
-                return True
-            await asyncio.sleep(0.05)
-        if not self._stop.is_set():
-            missing = sorted(names - status.read_all(self._layout).keys())
+    async def _started(self) -> bool:
+        """Waits until every child works. A site that is served is ready, whatever else is missing."""
+        others = (self._collector, self._dashboard)
+        served = await self._until(lambda: all(child.ready for child in self._workers))
+        whole = served and await self._until(lambda: all(self._reports(child) for child in others))
+        if served and not self._stop.is_set():
+            self._notifier.ready(self._in_words())
+        if not whole and not self._stop.is_set():
+            missing = [child.name for child in self._workers if not child.ready]
+            missing += [child.name for child in others if not self._reports(child)]
             log.error("event=not_ready missing=%s see=messages_above", ",".join(missing))
-        return False
+        return whole
 
-    async def _stop_all(self, keepers: dict[str, asyncio.Task[None]]) -> None:
+    async def _until(self, question: Callable[[], bool], give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Whether it came true in time. It ends early when ropo is to stop."""
+        deadline = time.monotonic() + READY_SECS
+        while not (true := question()) and time.monotonic() < deadline and not give_up() and not self._stop.is_set():
+            await first_of(self._stop, secs=0.05)
+        return true
+
+    def _reports(self, child: Child) -> bool:
+        said = status.read_all(self._layout).get(child.name, {})
+        return child.runs and said.get("pid") == child.process.pid
+
+    def _show_banner(self) -> None:
+        dashboard = status.read_all(self._layout).get("dashboard", {}).get("listen")
+        banner.show(
+            self._with_demo(self._settings), listen=self._listeners.address("http"), dashboard=dashboard,
+            layout=self._layout, config_path=self._config_path, demo=self._demo,
+        )  # fmt: skip
+
+    async def _stop_all(self) -> None:
         patience = self._settings.proxy.stop_timeout_secs + END_SECS
-        await self._end(self._workers, patience)
-        await self._end([self._collector], DRAIN_SECS)
-        await self._end([self._dashboard], END_SECS)
-        for task in keepers.values():
-            task.cancel()
-        await asyncio.gather(*keepers.values(), return_exceptions=True)
+        workers = [*self._workers, *self._coming, *self._retired]
+        await self._children.end(workers, patience_secs=patience, hurry=self._hurry)
+        await asyncio.gather(*self._retired.values())
+        await self._children.end([self._collector], patience_secs=DRAIN_SECS, hurry=self._hurry)
+        await self._children.end([self._dashboard], patience_secs=END_SECS, hurry=self._hurry)
 
-    async def _end(self, children: list[Child], patience_secs: float) -> None:
-        """SIGTERM, then patience, then SIGKILL; a second SIGINT or SIGTERM to us ends the patience."""
-        running = []
-        for child in children:
-            child.leaving = True
-            if child.process is not None and child.process.returncode is None:
-                with suppress(ProcessLookupError):
-                    child.process.terminate()
-                running.append(child)
-        waiting = asyncio.gather(*(child.process.wait() for child in running))
-        hurry = asyncio.create_task(self._hurry.wait())
-        await asyncio.wait(
-            {asyncio.ensure_future(waiting), hurry}, timeout=patience_secs, return_when="FIRST_COMPLETED"
+    # -- reload
+
+    async def _reload_when_asked(self) -> None:
+        """Returns when ropo is to stop. A SIGHUP that comes during a reload is run after it."""
+        while True:
+            await first_of(self._stop, self._reload)
+            if self._stop.is_set():
+                return
+            self._reload.clear()
+            self._notifier.reloading()
+            try:
+                refused = await self._replace_all()
+            except Exception:
+                log.exception("event=reload_failed")
+                refused = ["a bug, see the messages above"]
+            for problem in refused:
+                log.error('event=reload_refused problem="%s" unchanged=all', problem)
+            self._reloads["refused" if refused else "done"] += 1
+            said = "the last reload was refused, see the log" if refused else "reloaded"
+            if not self._stop.is_set():
+                self._notifier.ready(f"{self._in_words()}; {said}")
+
+    async def _replace_all(self) -> list[str]:
+        """Reads the settings and goes over to them. Why it did not, one line each, and then nothing has changed."""
+        try:
+            plan = applicable(
+                self._settings, self._read_again(), given=self._listeners.given_kinds, demo=self._demo is not None
+            )
+            settings = plan.settings
+            if settings.dashboard.listen != self._settings.dashboard.listen:
+                listening.check_free("dashboard.listen", settings.dashboard.listen)
+            keys = read_keys(settings, self._layout)
+            listeners = self._listeners.reopened(settings.proxy)
+        except SettingsError as error:
+            return error.problems
+        except (StartError, secrets.SecretsError) as error:
+            return [str(error)]
+        for key, reason in plan.left:
+            log.warning('event=reload_left key=%s reason="%s" next=restart', key, reason)
+        workers = self._new_workers(settings, keys, listeners)
+        if not await self._come_up(workers):
+            await self._hand_over(workers, listeners.but(self._listeners))
+            return ["the new workers did not come up, see the messages above"]
+        old, self._workers = self._workers, workers
+        gone, self._listeners = self._listeners.but(listeners), listeners
+        self._settings = settings
+        await self._hand_over(old, gone)
+        self._collector = await self._replaced(self._collector, told.collector(settings, keys), DRAIN_SECS, RETIRE)
+        self._dashboard = await self._replaced(self._dashboard, told.dashboard(settings), END_SECS, signal.SIGTERM)
+        log.info(
+            "event=reloaded workers=%s retiring=%s listen=%s",
+            ",".join(child.name for child in workers), ",".join(child.name for child in self._retired),
+            self._listeners.address("http"),
+        )  # fmt: skip
+        return []
+
+    async def _come_up(self, workers: list[Child]) -> bool:
+        self._coming = workers
+        for child in workers:
+            self._children.start(child)
+        return await self._until(
+            lambda: all(child.ready for child in workers),
+            give_up=lambda: any(child.deaths >= MOST_DEATHS for child in workers),
         )
-        hurry.cancel()
-        for child in running:
-            if child.process.returncode is None:
-                log.error("event=killed name=%s after_secs=%.0f", child.name, patience_secs)
-                with suppress(ProcessLookupError):
-                    child.process.kill()
-        await waiting
+
+    async def _hand_over(self, workers: list[Child], sockets: list[Any]) -> None:
+        """These workers serve no more, and nobody comes to these sockets any more."""
+        await listening.drain(sockets)
+        listening.close(sockets)
+        self._coming = []
+        for child in workers:
+            self._retired[child] = asyncio.create_task(self._retire(child))
+        for child in list(self._retired)[: -MOST_RETIRED * len(self._workers)]:
+            child.tell(signal.SIGTERM)
+
+    async def _retire(self, child: Child) -> None:
+        # Its own settings say how long an answer may take; beside that it has a grace for idle connections.
+        patience = IDLE_GRACE_SECS + child.orders["proxy"].stop_timeout_secs + END_SECS
+        await self._children.end([child], patience_secs=patience, hurry=self._hurry, number=RETIRE)
+        # If it was killed, what it left is cleared up before somebody gets its name.
+        await asyncio.to_thread(self._clear_up, child.name)
+        del self._retired[child]
+        if not self._stop.is_set():
+            self._notifier.status(self._in_words())
+
+    def _clear_up(self, name: str) -> None:
+        try:
+            recover(self._layout.spool, name)
+            status.remove(self._layout, name)
+        except OSError as error:
+            log.warning("event=not_cleared_up name=%s error=%r", name, error.strerror)
+
+    async def _replaced(self, running: Child, wanted: Child, patience_secs: float, number: signal.Signals) -> Child:
+        """The process that follows the new orders: the one that runs, if they are the same."""
+        if running.orders == wanted.orders or self._stop.is_set():
+            return running
+        log.info("event=replaced name=%s", running.name)
+        await self._children.end([running], patience_secs=patience_secs, hurry=self._hurry, number=number)
+        self._children.start(wanted)
+        return wanted
+
+    # -- what is said of it
+
+    def _in_words(self) -> str:
+        serving = f"{len(self._workers)} workers serve {self._listeners.address('http')}"
+        return f"{serving}, {len(self._retired)} retired ones finish" if self._retired else serving
 
     def _state(self) -> dict[str, Any]:
+        children = [self._collector, self._dashboard, *self._workers, *self._coming, *self._retired]
         return {
             "kind": "supervisor",
             "version": ropo.__version__,
-            "listen": self._listen,
-            "upstream": self._settings.proxy.upstream,
-            "restarts": {child.name: child.restarts for child in self._children},
-            "pids": {child.name: child.process.pid for child in self._children if child.process is not None},
+            "listen": self._listeners.address("http"),
+            "listen_tls": self._listeners.address("https"),
+            "upstream": shown_upstream(self._with_demo(self._settings).proxy.upstream),
+            "reloads": self._reloads,
+            "restarts": dict(self._children.restarts),
+            "pids": {child.name: child.process.pid for child in children if child.process is not None},
         }

@@ -1,6 +1,9 @@
 """A worker: one process that serves visitors and writes one record for every exchange to the spool.
 
 Joins proxy, tracker and spool. It never opens the log: whatever happens there, the site goes on.
+
+It ends in one of two ways. Told to stop (SIGTERM), because all of ropo stops, it closes idle connections at once. Told to
+retire (SIGUSR1), because others serve in its place, it lets them bring one more request. Both finish running answers.
 """
 
 from __future__ import annotations
@@ -17,7 +20,18 @@ import uvloop
 import ropo
 from proxy.server import Proxy
 from proxy.settings import ProxySettings
-from ropo.child import StatusWriter, log_to_stderr, read_orders, stop_event
+from ropo.child import (
+    IDLE_GRACE_SECS,
+    RETIRE,
+    StatusWriter,
+    first_of,
+    log_to_stderr,
+    raise_open_files,
+    read_orders,
+    say_ready,
+    stop_event,
+)
+from ropo.listening import BACKLOG
 from storage.layout import Layout
 from storage.recovery import recover
 from storage.settings import StorageSettings
@@ -29,17 +43,26 @@ from tracker.recorder import Recorder
 from tracker.sealing import Sealer
 from tracker.settings import TrackerSettings
 
+# Descriptors beside those of a visitor and the upstream's connection for each: idle ones, files, sockets.
+SPARE_FILES = 500
+
 
 class WorkerOrders(msgspec.Struct):
-    """What the supervisor tells a worker. `listener` is the inherited descriptor of its listening socket."""
+    """What the supervisor tells a worker.
+
+    `plain` and `tls` are the inherited descriptors of its listening sockets for http and https, `ready` that of a pipe
+    in which it says that it serves.
+    """
 
     name: str
-    listener: int
+    plain: list[int]
+    tls: list[int]
     proxy: ProxySettings
     tracker: TrackerSettings
     storage: StorageSettings
     cookie_keys: list[str]
     contact_keys: list[str]
+    ready: int | None = None
 
 
 def main() -> None:
@@ -50,7 +73,9 @@ def main() -> None:
 
 async def serve(orders: WorkerOrders) -> None:
     loop = asyncio.get_running_loop()
-    stop = stop_event(loop)
+    stop, retire = stop_event(loop), asyncio.Event()
+    loop.add_signal_handler(RETIRE, retire.set)
+    raise_open_files(2 * orders.proxy.max_connections + SPARE_FILES)
     storage = orders.storage
     layout = Layout.of(storage)
     # A worker of this name that was killed has left its last file open.
@@ -64,11 +89,15 @@ async def serve(orders: WorkerOrders) -> None:
     identity = Identity(orders.cookie_keys, cookie=orders.tracker.cookie)
     recorder = Recorder(orders.tracker, identity, forms, spool)
     proxy = Proxy(orders.proxy, recorder, loop)
-    await proxy.start(socket.socket(fileno=orders.listener))
+    plain, tls = ([socket.socket(fileno=fd) for fd in fds] for fds in (orders.plain, orders.tls))
+    await proxy.start(*plain, tls=tls)
+    for one in (*plain, *tls):
+        # Event loops call listen(2) with a queue of 100 when they begin to serve, whatever it was.
+        one.listen(BACKLOG)
 
     def state() -> dict[str, object]:
         return {
-            "kind": "worker", "epoch": epoch, "exchanges": proxy.seq, "in_flight": proxy.in_flight,
+            "kind": "worker", "retiring": retire.is_set(), "epoch": epoch, "exchanges": proxy.seq, "in_flight": proxy.in_flight,
             "connections": len(proxy.connections), "statuses": dict(proxy.statuses), "refusals": dict(proxy.refusals),
             "upstream": {"url": orders.proxy.upstream, "idle": proxy.pool.idle, "failures": proxy.pool.failures},
             "observer_errors": proxy.observer_errors, "bugs": proxy.bugs, "spool": dict(spool.counters),
@@ -80,11 +109,30 @@ async def serve(orders: WorkerOrders) -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
+    say_ready(orders.ready)
     writer = StatusWriter(layout, orders.name, state)
-    await writer.run(stop)
-    await proxy.stop()
+    ended = asyncio.Event()
+    telling = asyncio.create_task(writer.run(ended))
+    await first_of(stop, retire)
+    await leave(proxy, stop, idle_grace_secs=min(IDLE_GRACE_SECS, orders.proxy.idle_timeout_secs))
     await spool.close(proxy.seq)
+    ended.set()
+    await telling
     writer.remove()
+
+
+async def leave(proxy: Proxy, stop: asyncio.Event, *, idle_grace_secs: float) -> None:
+    """Serves no more. Idle connections have their grace until `stop` is set."""
+    if not stop.is_set():
+        leaving = asyncio.create_task(proxy.stop(idle_grace_secs=idle_grace_secs))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({leaving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if leaving.done():
+            return leaving.result()
+        leaving.cancel()
+        await asyncio.wait({leaving})
+    await proxy.stop()
 
 
 if __name__ == "__main__":

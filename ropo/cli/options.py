@@ -51,8 +51,13 @@ storage = click.option(
 
 def load(config: Path, **overrides: str | None) -> Settings:
     """All settings. `proxy__upstream="..."` overrides `proxy.upstream`. Wrong settings end the command with 2."""
+    return _or_misuse(lambda: load_again(config, **overrides))
+
+
+def load_again(config: Path, **overrides: str | None) -> Settings:
+    """The same, for one who goes on when they are wrong. Raises SettingsError."""
     given = {key.replace("__", "."): value for key, value in overrides.items() if value is not None}
-    return _or_misuse(lambda: settings_module.load(config, given))
+    return settings_module.load(config, given)
 
 
 @dataclass(frozen=True)

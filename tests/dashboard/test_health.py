@@ -48,11 +48,30 @@ def test_what_harms_visitors_or_the_log_is_a_problem(name):
     assert reason in health.problems[0]
 
 
+def test_a_retired_worker_beside_its_successors_is_none_but_alone_it_serves_nobody():
+    retired = statuses.worker(retiring=True, epoch=EPOCH - 1)
+    health = health_of(seen(statuses.house(worker_7=retired)))
+    assert (health.problems, health.warnings) == ((), ())
+    [problem] = health_of(seen({"collector": statuses.collector(), "worker-7": retired})).problems
+    assert "No worker has reported" in problem
+
+
 def test_a_spool_that_cannot_be_read_is_a_problem():
     assert health_of(seen(spool=Spool(error="/data/spool: Permission denied"))).http_status == 503
 
 
 WARNINGS = {
+    "a server that drains": (
+        {"worker_1": statuses.worker(upstreams=[statuses.upstream("http://a:1", "unhealthy")])},
+        "Upstream server http://a:1 gets no new requests while others are up: its health check fails (seen by 1 of 2",
+    ),
+    "a server that failed": (
+        {
+            "worker_1": statuses.worker(upstreams=[statuses.upstream("http://a:1", "resting"), statuses.upstream()]),
+            "worker_2": statuses.worker(upstreams=[statuses.upstream("http://a:1", "resting"), statuses.upstream()]),
+        },
+        "requests to it failed (seen by 2 of 2 workers)",
+    ),
     "lost records": (
         {"worker_1": statuses.worker(spool={"lost": 3})},
         "records lost while its disk could not be written (3)",

@@ -1,3 +1,4 @@
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.metrics import metrics_text
@@ -28,6 +29,27 @@ def test_workers_count_under_their_names():
     assert values["ropo_spool_sync_errors_total", "worker-1"] == 0
     assert values["ropo_responses_total", "5xx", "worker-1"] == 3
     assert values["ropo_refusals_total", "upstream_down", "worker-1"] == 2
+
+
+def test_every_server_behind_has_figures_of_each_worker():
+    two = [
+        statuses.upstream("http://a:1"),
+        statuses.upstream("unix:/run/b", "unhealthy", idle=0, running=1, failures=7),
+    ]
+    _, values = metrics(statuses.house(worker_1=statuses.worker(upstreams=two)))
+    assert values["ropo_upstream_up", "http://a:1", "worker-1"] == 1
+    assert values["ropo_upstream_up", "unix:/run/b", "worker-1"] == 0
+    assert values["ropo_upstream_idle_connections", "http://a:1", "worker-1"] == 4
+    assert values["ropo_upstream_running", "unix:/run/b", "worker-1"] == 1
+    assert values["ropo_upstream_failures_total", "unix:/run/b", "worker-1"] == 7
+    assert values["ropo_upstream_failures_total", "http://127.0.0.1:9000", "worker-2"] == 2
+
+
+@pytest.mark.parametrize("odd", [None, {}, "x", [None, 1, "x"]])
+def test_a_worker_that_says_nothing_of_its_servers_has_no_figures_of_them(odd):
+    _, values = metrics(statuses.house(worker_1=statuses.worker(upstreams=odd)))
+    assert values["ropo_up", "worker-1"] == 1
+    assert not [key for key in values if key[0].startswith("ropo_upstream") and key[-1] == "worker-1"]
 
 
 def test_the_collector_and_the_spool_tell_how_far_the_log_is():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ropo.child import StatusWriter
+from ropo.child import StatusWriter, first_of, say_ready
 from storage import status
 from storage.layout import Layout
 
@@ -68,3 +69,42 @@ def test_a_disk_that_refuses_the_status_is_told_once(tmp_path: Path, caplog) -> 
     assert status.read_all(layout)["worker-1"]["kind"] == "worker"
     writer.remove()
     assert status.read_all(layout) == {}
+
+
+async def test_the_first_of_several_events_or_the_time_ends_the_waiting():
+    one, other = asyncio.Event(), asyncio.Event()
+    other.set()
+    await first_of(one, other)
+    await first_of(one, secs=0.01)
+    assert not one.is_set()
+
+
+def test_readiness_is_said_once_through_the_pipe_even_if_nobody_listens():
+    told, tell = os.pipe()
+    say_ready(tell)
+    assert os.read(told, 9) == b"1"
+    assert os.read(told, 9) == b""  # closed
+    os.close(told)
+    told, tell = os.pipe()
+    os.close(told)
+    say_ready(tell)
+    say_ready(None)
+
+
+FILES = """
+import resource, sys
+from ropo.child import log_to_stderr, raise_open_files
+log_to_stderr("w")
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))
+raise_open_files(int(sys.argv[1]))
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+@pytest.mark.parametrize("needed, warned", [(200, False), (201, True)])
+def test_a_worker_takes_as_many_files_as_it_may_and_warns_if_that_is_too_few(needed: int, warned: bool):
+    done = subprocess.run(
+        [sys.executable, "-c", FILES, str(needed)], cwd=REPOSITORY, capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout == "(200, 200)\n"
+    assert ("event=few_open_files limit=200 needed=201" in done.stderr) == warned

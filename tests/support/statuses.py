@@ -23,6 +23,11 @@ def state(kind: str, *, now: datetime = NOW, seen_secs: float = 0.5, **more: Any
     }
 
 
+def upstream(url: str = "http://127.0.0.1:9000", state: str = "up", **more: Any) -> dict[str, Any]:
+    """A server of the site, as one worker sees it."""
+    return {"url": url, "state": state, "idle": 4, "running": 3, "failures": 2, **more}
+
+
 def worker(*, now: datetime = NOW, seen_secs: float = 0.5, spool: dict[str, int] | None = None, **more: Any) -> dict:
     counters = {"records": 1200, "bytes": 700_000, "syncs": 300, "pending": 0, "lost": 0, **(spool or {})}
     return state(
@@ -36,7 +41,7 @@ def worker(*, now: datetime = NOW, seen_secs: float = 0.5, spool: dict[str, int]
             "connections": 7,
             "statuses": {"2xx": 1100, "3xx": 80, "4xx": 20, "5xx": 3},
             "refusals": {"upstream_down": 2},
-            "upstream": {"url": "http://127.0.0.1:9000", "idle": 4, "failures": 2},
+            "upstreams": [upstream()],
             "observer_errors": 0,
             "spool": counters,
             "forms": {"seen": 5},

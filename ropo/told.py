@@ -1,0 +1,48 @@
+"""What each process is told, as the supervisor writes it to its stdin. Knows which settings and keys concern whom."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+
+from ropo.children import Child
+from ropo.secrets import Keys
+from ropo.settings import Settings
+
+
+def worker(
+    name: str, settings: Settings, keys: Keys, plain: Iterable[socket.socket], tls: Iterable[socket.socket]
+) -> Child:
+    """A worker that takes connections from these sockets."""
+    fds = {"plain": [one.fileno() for one in plain], "tls": [one.fileno() for one in tls]}
+    orders = {
+        "name": name,
+        **fds,
+        "proxy": settings.proxy,
+        "tracker": settings.tracker,
+        "storage": settings.storage,
+        "cookie_keys": settings.tracker.cookie.secrets or keys.cookie,
+        "contact_keys": keys.contact,
+    }
+    return Child(name, ["-m", "ropo.worker"], orders, pass_fds=(*fds["plain"], *fds["tls"]), says_ready=True)
+
+
+def collector(settings: Settings, keys: Keys) -> Child:
+    orders = {
+        "tracker": settings.tracker,
+        "storage": settings.storage,
+        "export": settings.export,
+        "contact_keys": keys.contact,
+        "webhook_keys": keys.webhooks,
+    }
+    return Child("collector", ["-m", "ropo.collector"], orders)
+
+
+def dashboard(settings: Settings) -> Child:
+    storage = settings.storage
+    orders = {
+        "layout": {"root": storage.path, "hot_path": storage.hot_path},
+        "dashboard": settings.dashboard,
+        "sinks": [sink.name for sink in settings.export.sinks],
+    }
+    return Child("dashboard", ["-m", "dashboard.process"], orders)
