@@ -27,7 +27,7 @@ def lines(
     settings: Settings, listen: str, dashboard: str | None, layout: Layout, config_path: Path, demo: Demo | None
 ) -> list[str]:
     built_in = demo is not None and demo.site.rstrip("/") == settings.proxy.upstream
-    behind = "the built-in demo site" if built_in else settings.proxy.upstream
+    behind = "the built-in demo site" if built_in else _servers(settings.proxy.upstream)
     command = _command(config_path)
     said = [
         f"ropo {ropo.__version__} is serving. Ctrl-C stops it.",
@@ -48,6 +48,10 @@ def lines(
         f"  {command} leads list",
     ]
     return said
+
+
+def _servers(upstream: str | list[str]) -> str:
+    return upstream if isinstance(upstream, str) else ", ".join(upstream)
 
 
 def _command(config_path: Path) -> str:
