@@ -6,16 +6,23 @@ Knows how to try each without leaving a trace. Nothing here is a promise: a minu
 from __future__ import annotations
 
 import errno
+import http.client
 import os
+import resource
 import shutil
 import socket
+import ssl
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from export.settings import CsvSettings, JsonlSettings, WebhookSettings
+from proxy import health, servers, tls
+from proxy.address import Address
+from proxy.settings import CertificateSettings, HealthSettings, ProxySettings, TlsSettings
 from ropo import addresses, running, secrets
 from ropo.demo_process import ERP_LISTEN
 from ropo.settings import Settings
@@ -26,6 +33,12 @@ State = Literal["ok", "warning", "failed"]
 CONNECT_SECS = 3.0
 # The log of a busy day fits into this; with less, a full disk is near.
 LOW_SPACE_BYTES = 1 << 30
+# certbot renews 30 days before the end, and short-lived certificates when a third is left: nothing has been renewed.
+EXPIRY_NEAR = timedelta(days=14)
+# Each visitor may need a connection to the site; the rest is for listeners, files and idle connections.
+DESCRIPTORS_PER_VISITOR, DESCRIPTORS_BESIDES = 2, 500
+
+_RENEW = "renew it, and see why that did not happen by itself; ropo takes the new files without a restart"
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,11 @@ def inspect(settings: Settings, layout: Layout) -> Iterator[Finding]:
     """Each finding as soon as it is known, in the order of the settings."""
     holder = running.holder(layout)
     yield _port("proxy.listen", settings.proxy.listen, holder)
-    yield _site(settings.proxy.upstream)
+    if settings.proxy.tls is not None:
+        yield _port("proxy.tls.listen", settings.proxy.tls.listen, holder)
+        yield from _certificates(settings.proxy.tls, datetime.now(UTC))
+    yield from _upstreams(settings.proxy)
+    yield _open_files(settings.proxy)
     yield _storage(layout)
     if layout.hot_path is not None:
         yield _hot(layout.hot_path)
@@ -90,26 +107,167 @@ def _port_todo(name: str, error: OSError, port: int) -> str:
     return f"set another {name}"
 
 
-def _site(upstream: str) -> Finding:
-    if upstream == "demo":
-        return Finding("proxy.upstream", "ok", "the built-in demo site, started with ropo")
-    host, port = addresses.endpoint(upstream)
-    if wrong := _connect(host, port):
-        # A warning: ropo starts all the same, and answers 502 until the site is there.
-        return Finding("proxy.upstream", "warning", f"{upstream} cannot be reached ({wrong})", "start the site behind")
-    return Finding("proxy.upstream", "ok", f"{upstream} accepts connections")
+def _certificates(settings: TlsSettings, now: datetime) -> Iterator[Finding]:
+    for i, pair in enumerate(settings.certificates):
+        yield _certificate(f"proxy.tls.certificates[{i}]", pair, settings, now)
+        try:
+            mode = os.stat(pair.key).st_mode & 0o777
+        except OSError:
+            continue  # said already
+        if mode & 0o007:
+            yield Finding(
+                f"proxy.tls.certificates[{i}].key",
+                "warning",
+                f"{pair.key} is open to all users of this machine (mode {mode:o})",
+                f"chmod o= {pair.key}",
+            )
+
+
+def _certificate(key: str, pair: CertificateSettings, settings: TlsSettings, now: datetime) -> Finding:
+    try:
+        certificate = tls.load(pair, settings)
+    except tls.CertificateError as error:
+        detail, _, todo = str(error).partition("; ")
+        return Finding(key, "failed", detail, todo)
+    detail = f"{pair.certificate} for {_some(certificate.names)}"
+    if certificate.expires < now:
+        return Finding(key, "warning", f"{detail} expired on {certificate.expires:%Y-%m-%d}", _RENEW)
+    if certificate.begins > now:
+        todo = "wait until then, or set this machine's clock"
+        return Finding(key, "warning", f"{detail} is valid only from {certificate.begins:%Y-%m-%d %H:%M} UTC on", todo)
+    detail += f", valid until {certificate.expires:%Y-%m-%d}"
+    if certificate.expires - now < EXPIRY_NEAR:
+        return Finding(key, "warning", detail, _RENEW)
+    return Finding(key, "ok", detail)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (", ".join(names[:3]) or "no host name") + more
+
+
+def _upstreams(settings: ProxySettings) -> Iterator[Finding]:
+    context = None
+    try:
+        context = servers.tls_context(settings)
+        if settings.upstream_ca_file and settings.verify_upstream:
+            detail = f"{settings.upstream_ca_file} holds {context.cert_store_stats()['x509']} authorities"
+            yield Finding("proxy.upstream_ca_file", "ok", detail)
+        elif settings.upstream_ca_file:
+            todo = "leave one of the two out"
+            detail = "is not looked at, because proxy.verify_upstream is false"
+            yield Finding("proxy.upstream_ca_file", "warning", detail, todo)
+    except ValueError as error:
+        detail = str(error).removeprefix("proxy.upstream_ca_file: ")
+        yield Finding("proxy.upstream_ca_file", "failed", detail, "name the authorities' certificates in PEM form")
+    sites = [("proxy.upstream", settings.upstream, None)]
+    for i, site in enumerate(settings.sites):
+        # The Host of a health check: one a visitor would come with.
+        host = next((host for host in site.hosts if "*" not in host), site.hosts[0].replace("*", "www", 1))
+        host = f"[{host}]" if ":" in host else host
+        sites.append((f"proxy.sites[{i}].upstream", site.upstream, host if site.host == "keep" else None))
+    for key, upstream, host in sites:
+        if upstream == "demo":
+            yield Finding(key, "ok", "the built-in demo site, started with ropo")
+        elif isinstance(upstream, str):
+            yield _upstream(key, upstream, host, context, settings.health)
+        else:
+            for i, text in enumerate(upstream):
+                yield _upstream(f"{key}[{i}]", text, host, context, settings.health)
+
+
+def _upstream(
+    key: str, text: str, host: str | None, context: ssl.SSLContext | None, question: HealthSettings | None
+) -> Finding:
+    """All that is wrong is a warning: ropo starts all the same, and answers 502 until the server is there."""
+    address = Address.of(text)
+    try:
+        with _connected(address, context) as connection:
+            if question is None or (address.tls and context is None):
+                return Finding(key, "ok", f"{text} accepts connections")
+            connection.settimeout(question.timeout_secs)
+            status = _status(connection, host or address.host_field.decode("ascii"), question.path)
+    except ssl.SSLCertVerificationError as error:
+        return Finding(
+            key,
+            "warning",
+            f"{text} shows a certificate that is not believed ({error.verify_message})",
+            "give the server a certificate for that name, or name your own authority in proxy.upstream_ca_file",
+        )
+    except ssl.SSLError as error:
+        detail = f"{text} does not speak TLS as it should ({error.reason or 'broken off'})"
+        return Finding(key, "warning", detail, "write http:// if it speaks no TLS")
+    except (OSError, http.client.HTTPException) as error:
+        detail = f"{text} cannot be reached ({_why(error, address.host)})"
+        return Finding(key, "warning", detail, "start the site behind")
+    if 200 <= status < 400:
+        return Finding(key, "ok", f"{text} is well ({status} at {question.path})")
+    todo = "it will get no requests; mend the site, or set another proxy.health.path"
+    return Finding(key, "warning", f"{text} answers {status} at {question.path}", todo)
+
+
+def _connected(address: Address, context: ssl.SSLContext | None) -> socket.socket:
+    """A connection as the proxy would make it, https verified. OSError (ssl.SSLError included) if there is none."""
+    if address.path is not None:
+        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            plain.settimeout(CONNECT_SECS)
+            plain.connect(address.path)
+        except OSError:
+            plain.close()
+            raise
+        return plain
+    plain = socket.create_connection((address.host, address.port), timeout=CONNECT_SECS)
+    if not address.tls or context is None:
+        return plain
+    try:
+        return context.wrap_socket(plain, server_hostname=address.host.partition("%")[0].rstrip("."))
+    except OSError:
+        plain.close()
+        raise
+
+
+def _status(connection: socket.socket, host: str, path: str) -> int:
+    asked = http.client.HTTPConnection("localhost")
+    asked.sock = connection
+    asked.request("GET", path, headers={"Host": host, "User-Agent": health.USER_AGENT, "Accept": "*/*"})
+    with asked.getresponse() as response:
+        return response.status
 
 
 def _connect(host: str, port: int) -> str | None:
     try:
         socket.create_connection((host, port), timeout=CONNECT_SECS).close()
-    except socket.gaierror:
-        return f"no address is known for {host}"
-    except TimeoutError:
-        return f"no answer within {CONNECT_SECS:.0f} seconds"
     except OSError as error:
-        return error.strerror or str(error)
+        return _why(error, host)
     return None
+
+
+def _why(error: Exception, host: str) -> str:
+    match error:
+        case socket.gaierror():
+            return f"no address is known for {host}"
+        case TimeoutError():
+            return "no answer in time"
+        case http.client.HTTPException():
+            return "it accepts connections and answers no HTTP"
+        case OSError():
+            return error.strerror or str(error)
+    return str(error)
+
+
+def _open_files(settings: ProxySettings) -> Finding:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # workers raise their soft limit to it
+    wanted = settings.max_connections * DESCRIPTORS_PER_VISITOR + DESCRIPTORS_BESIDES
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        return Finding("open files", "ok", f"enough for {settings.max_connections} connections in each worker")
+    return Finding(
+        "open files",
+        "warning",
+        f"each worker may open {hard}, and needs {wanted} for proxy.max_connections of {settings.max_connections}",
+        f"raise it (systemd: LimitNOFILE={wanted}), or lower proxy.max_connections to "
+        f"{max((hard - DESCRIPTORS_BESIDES) // DESCRIPTORS_PER_VISITOR, 1)}",
+    )
 
 
 def _storage(layout: Layout) -> Finding:

@@ -6,6 +6,7 @@ Knows how a file becomes settings, and what no single room can see: paths, addre
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import msgspec
 
 from dashboard.settings import DashboardSettings
 from export.settings import ExportSettings
-from proxy.settings import ProxySettings
+from proxy.settings import CertificateSettings, ProxySettings, TlsSettings
 from ropo import addresses, references, validation, yaml12
 from ropo.validation import Problem
 from storage.settings import StorageSettings
@@ -30,6 +31,14 @@ storage:
 
 # Settings of sinks that name a file or folder.
 _SINK_PATHS = ("folder", "ca_file")
+
+# RFC 9112 section 3.2.1 as far as a request needs it: visible ASCII, and no fragment.
+_PATH = re.compile(r"/[!-\"$-~]*")
+
+_ANOTHER_PORT = {
+    "proxy.tls.listen": "https needs a port of its own, such as 0.0.0.0:443",
+    "dashboard.listen": "give the dashboard another port, and keep it off the public one",
+}
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -133,34 +142,105 @@ def _place(path: Path, key: str, overrides: Mapping[str, Any]) -> str:
 def _problems_between(tree: dict[str, Any]) -> Iterator[Problem]:
     """What is wrong with values that are of the right type: addresses, and settings that do not go together."""
     proxy, dashboard = tree.get("proxy", {}), tree.get("dashboard", {})
-    for key, section in (("proxy.listen", proxy), ("dashboard.listen", dashboard)):
-        if "listen" in section and (wrong := addresses.problem_of_listen(section["listen"])):
+    for key, text in _listeners(proxy, dashboard).items():
+        if wrong := addresses.problem_of_listen(text):
             yield Problem(key, wrong)
-    if "upstream" in proxy and (wrong := addresses.problem_of_upstream(proxy["upstream"])):
-        yield Problem("proxy.upstream", wrong)
+    for key, value in _upstreams(proxy).items():
+        for wrong in addresses.problems_of_upstreams(value, demo=key == "proxy.upstream"):
+            yield Problem(key, wrong)
+    yield from _problems_of_hosts(proxy)
     for network in proxy.get("trusted", []):
         if wrong := addresses.problem_of_network(network):
             yield Problem("proxy.trusted", wrong)
+    if proxy.get("proxy_protocol") and not proxy.get("trusted"):
+        yield Problem(
+            "proxy.proxy_protocol",
+            "true without proxy.trusted: only trusted peers may send PROXY headers, so nobody could connect; write the "
+            "networks of the proxies in front there, such as 10.0.0.0/8",
+        )
+    yield from _problems_of_files(proxy)
+    yield from _problems_of_limits(proxy)
+    path = (proxy.get("health") or {}).get("path", "/")
+    if not _PATH.fullmatch(path):
+        yield Problem("proxy.health.path", f'"{path}" is no path of a request; write such as /health, a space as %20')
     yield from _collisions(proxy, dashboard)
 
 
+def _listeners(proxy: dict[str, Any], dashboard: dict[str, Any]) -> dict[str, str]:
+    """Key to address of all that ropo listens on, defaults included."""
+    listeners = {"proxy.listen": proxy.get("listen", _default(ProxySettings, "listen"))}
+    if proxy.get("tls") is not None:
+        listeners["proxy.tls.listen"] = proxy["tls"].get("listen", _default(TlsSettings, "listen"))
+    return {**listeners, "dashboard.listen": dashboard.get("listen", _default(DashboardSettings, "listen"))}
+
+
+def _upstreams(proxy: dict[str, Any]) -> dict[str, str | list[str]]:
+    """Key to server or servers of each site."""
+    sites = {f"proxy.sites[{i}].upstream": site.get("upstream") for i, site in enumerate(proxy.get("sites", []))}
+    return {k: value for k, value in {"proxy.upstream": proxy.get("upstream"), **sites}.items() if value is not None}
+
+
+def _problems_of_hosts(proxy: dict[str, Any]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for i, site in enumerate(proxy.get("sites", [])):
+        key = f"proxy.sites[{i}].hosts"
+        for host in site.get("hosts", []):
+            if wrong := addresses.problem_of_host(host):
+                yield Problem(key, wrong)
+            elif (name := addresses.host_name(host)) in first:
+                where = "stands there twice" if first[name] == key else f"stands in {first[name]} too"
+                yield Problem(key, f'"{host}" {where}; a host belongs to one site, name it once')
+            else:
+                first[name] = key
+
+
+def _problems_of_files(proxy: dict[str, Any]) -> Iterator[Problem]:
+    pairs = enumerate((proxy.get("tls") or {}).get("certificates", []))
+    files = {f"proxy.tls.certificates[{i}].{name}": text for i, pair in pairs for name, text in pair.items()}
+    for key, text in {**files, "proxy.upstream_ca_file": proxy.get("upstream_ca_file") or ""}.items():
+        if text and not text.isprintable():
+            # It is not shown: with `file:PATH` or a block of text it is the key itself.
+            yield Problem(key, "holds more than the path of a file; write the path alone, without `file:` before it")
+
+
+def _problems_of_limits(proxy: dict[str, Any]) -> Iterator[Problem]:
+    def limit(name: str) -> int:
+        return proxy.get(name, _default(ProxySettings, name))
+
+    for part in ("max_target_bytes", "max_field_bytes"):
+        if limit("max_head_bytes") < limit(part):
+            yield Problem(
+                "proxy.max_head_bytes",
+                f"{limit('max_head_bytes')} is less than proxy.{part}, which is {limit(part)} and limits a part of the "
+                f"head; write {limit(part)} at least, or lower proxy.{part}",
+            )
+
+
 def _collisions(proxy: dict[str, Any], dashboard: dict[str, Any]) -> Iterator[Problem]:
-    try:
-        front = addresses.host_and_port(proxy.get("listen", _default(ProxySettings, "listen")))
-        back = addresses.host_and_port(dashboard.get("listen", _default(DashboardSettings, "listen")))
-    except ValueError:
-        return  # said already
-    if front == back and front[1] != 0:
-        yield Problem(
-            "dashboard.listen",
-            f"{back[0]}:{back[1]} is proxy.listen too; give the dashboard another port, and keep it off the public one",
-        )
-    upstream = proxy.get("upstream", "demo")
-    if upstream != "demo" and not addresses.problem_of_upstream(upstream) and addresses.endpoint(upstream) == front:
-        yield Problem(
-            "proxy.upstream",
-            f'"{upstream}" is proxy.listen itself: ropo would ask itself for ever; name the address of the site behind',
-        )
+    """Listeners in each other's way, and upstreams that are ropo itself."""
+    listeners: dict[str, tuple[str, int]] = {}
+    for key, text in _listeners(proxy, dashboard).items():
+        if addresses.problem_of_listen(text):
+            continue  # said already
+        place = addresses.host_and_port(text)
+        for other, its_place in listeners.items():
+            if addresses.overlap(place, its_place):
+                is_it = (
+                    f"is {other} too" if place == its_place else f"is within {other}, {addresses.written(its_place)}"
+                )
+                yield Problem(key, f"{text} {is_it}; {_ANOTHER_PORT[key]}")
+        listeners[key] = place
+    listeners.pop("dashboard.listen", None)
+    for key, value in _upstreams(proxy).items():
+        for text in [value] if isinstance(value, str) else value:
+            if text == "demo" or text.startswith("unix:") or addresses.problem_of_upstream(text):
+                continue
+            server = addresses.endpoint(text)
+            for own, place in listeners.items():
+                if addresses.leads_to(server, place):
+                    what = "itself" if server == place else "as it is reached from here"
+                    behind = "ropo would ask itself for ever; name the address of the site behind"
+                    yield Problem(key, f'"{text}" is {own} {what}: {behind}')
 
 
 def _default(struct: type[msgspec.Struct], name: str) -> Any:
@@ -177,9 +257,24 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     ]
     return msgspec.structs.replace(
         settings,
+        proxy=_proxy_with_absolute_paths(settings.proxy, folder),
         storage=_storage_with_absolute_paths(settings.storage, folder),
         export=msgspec.structs.replace(settings.export, sinks=sinks),
     )
+
+
+def _proxy_with_absolute_paths(proxy: ProxySettings, folder: Path) -> ProxySettings:
+    """And with the hosts of its sites as requests have them. Sockets are absolute already."""
+    tls = proxy.tls and msgspec.structs.replace(
+        proxy.tls,
+        certificates=[
+            CertificateSettings(certificate=_absolute(pair.certificate, folder), key=_absolute(pair.key, folder))
+            for pair in proxy.tls.certificates
+        ],
+    )
+    sites = [msgspec.structs.replace(s, hosts=[addresses.host_name(host) for host in s.hosts]) for s in proxy.sites]
+    ca_file = _absolute(proxy.upstream_ca_file, folder) if proxy.upstream_ca_file else None
+    return msgspec.structs.replace(proxy, tls=tls, sites=sites, upstream_ca_file=ca_file)
 
 
 def _storage_with_absolute_paths(storage: StorageSettings, folder: Path) -> StorageSettings:

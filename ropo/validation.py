@@ -55,7 +55,7 @@ class _Walk:
         self._resolve = resolve
         self._keys = keys
         self._hidden: set[str] = set()  # what references led to: never in a message
-        self._incomplete: list[dict[str, Any]] = []
+        self._incomplete: list[dict[str, Any] | list[Any]] = []
 
     def add(self, at: str, what: str) -> Any:
         for hidden in self._hidden:
@@ -98,10 +98,10 @@ class _Walk:
         return good if self._is_content(whole, type_, at) else _BAD
 
     def _whole(self, value: Any) -> Any:
-        """The value without the structs that lack something, which msgspec would only complain of again."""
+        """The value without the structs and lists that lack something, which msgspec would only complain of again."""
+        if any(value is incomplete for incomplete in self._incomplete):
+            return _BAD
         if isinstance(value, dict):
-            if any(value is incomplete for incomplete in self._incomplete):
-                return _BAD
             parts = {key: self._whole(part) for key, part in value.items()}
             return {key: part for key, part in parts.items() if part is not _BAD}
         if isinstance(value, list):
@@ -172,7 +172,10 @@ class _Walk:
         if (least and len(value) < least) or (most is not None and len(value) > most):
             return self.add(at, f"has {len(value)} items; {expected}")
         items = [self.value(v, lists[0].item_type, f"{at}[{i}]", secret=secret) for i, v in enumerate(value)]
-        return [item for item in items if item is not _BAD]
+        good = [item for item in items if item is not _BAD]
+        if least and len(self._whole(good)) < least:
+            self._incomplete.append(good)
+        return good
 
     def _dict(self, value: dict[Any, Any], options: list[inspect.Type], at: str, expected: str, secret: bool) -> Any:
         dicts = [t for t in options if isinstance(t, inspect.DictType)]

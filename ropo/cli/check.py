@@ -64,7 +64,7 @@ def check(config: Path, upstream: str | None, listen: str | None, storage: str |
 
 def _show(finding: Finding) -> None:
     line = Text(f"{finding.state:8}", style=_STYLES[finding.state])
-    line.append(f"{plain(finding.name):18}", style="bold").append(plain(finding.detail))
+    line.append(f"{plain(finding.name) + ' ':18}", style="bold").append(plain(finding.detail))
     if finding.todo:
         line.append(f"\n{'':26}{plain(finding.todo)}")
     console().print(line, soft_wrap=True)

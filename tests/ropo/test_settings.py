@@ -62,6 +62,26 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path: Path, monkeypa
     )
 
 
+def test_the_files_of_the_proxy_start_there_too_and_sockets_at_the_root(tmp_path: Path):
+    config = written(
+        tmp_path,
+        "proxy:\n  upstream: [unix:/run/a.sock]\n  upstream_ca_file: tls/ca.pem\n"
+        "  tls: {certificates: [{certificate: tls/site.pem, key: /etc/site.key}]}\nstorage: {path: data}",
+    )
+    proxy = load(config).proxy
+    assert proxy.upstream == ["unix:/run/a.sock"]
+    assert proxy.upstream_ca_file == str(tmp_path / "tls/ca.pem")
+    pair = proxy.tls.certificates[0]
+    assert (pair.certificate, pair.key) == (str(tmp_path / "tls/site.pem"), "/etc/site.key")
+    assert load(written(tmp_path, SMALLEST)).proxy.tls is None
+
+
+def test_hosts_of_sites_are_kept_as_requests_have_them(tmp_path: Path):
+    text = "proxy: {upstream: demo, sites: [{hosts: [Müller.example, '*.Example.COM.'], upstream: 'http://a'}]}\n"
+    sites = load(written(tmp_path, text + "storage: {path: data}")).proxy.sites
+    assert sites[0].hosts == ["xn--mller-kva.example", "*.example.com"]
+
+
 def test_the_home_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "/home/ropo")
     assert load(written(tmp_path, "proxy: {upstream: demo}\nstorage: {path: ~/data}")).storage.path == "/home/ropo/data"
@@ -125,6 +145,12 @@ def test_all_problems_of_all_rooms_come_at_once_each_with_file_and_key(tmp_path:
     assert "hunter2" not in "\n".join(found)
 
 
+def proxy(section: str) -> str:
+    return f"proxy: {{{section}}}\nstorage: {{path: d}}"
+
+
+TLS = "tls: {certificates: [{certificate: a.pem, key: a.key}]}"
+
 BETWEEN = {
     "one port for both": (
         "proxy: {listen: '127.0.0.1:80', upstream: demo}\nstorage: {path: d}\ndashboard: {listen: '127.0.0.1:80'}",
@@ -137,6 +163,80 @@ BETWEEN = {
     "before itself": (
         "proxy: {listen: '127.0.0.1:80', upstream: 'http://127.0.0.1'}\nstorage: {path: d}",
         "would ask itself for ever",
+    ),
+    "before itself on any address": (
+        proxy("listen: '0.0.0.0:8080', upstream: 'http://localhost:8080'"),
+        'proxy.upstream: "http://localhost:8080" is proxy.listen as it is reached from here: ropo would ask itself',
+    ),
+    "a site before ropo's https": (
+        proxy(f"upstream: demo, {TLS}, sites: [{{hosts: [a.test], upstream: [unix:/a, 'https://127.0.0.1:8443']}}]"),
+        'proxy.sites[0].upstream: "https://127.0.0.1:8443" is proxy.tls.listen itself',
+    ),
+    "http and https on one port": (
+        proxy(f"upstream: demo, listen: '127.0.0.1:8443', {TLS}"),
+        "proxy.tls.listen: 127.0.0.1:8443 is proxy.listen too; https needs a port of its own",
+    ),
+    "https on a port that all addresses have": (
+        proxy(f"upstream: demo, listen: '0.0.0.0:8443', {TLS}"),
+        "proxy.tls.listen: 127.0.0.1:8443 is within proxy.listen, 0.0.0.0:8443; https needs",
+    ),
+    "https and the dashboard on one port": (
+        proxy(f"upstream: demo, {TLS}") + "\ndashboard: {listen: '127.0.0.1:8443'}",
+        "dashboard.listen: 127.0.0.1:8443 is proxy.tls.listen too; give the dashboard another port",
+    ),
+    "https nowhere": (
+        proxy(f"upstream: demo, {TLS.replace('{', '{listen: 8443, ', 1)}"),
+        "proxy.tls.listen: must be text, not 8443",
+    ),
+    "https on a number": (
+        proxy(f"upstream: demo, {TLS.replace('{', '{listen: ' + repr('8443') + ', ', 1)}"),
+        'proxy.tls.listen: "8443" is no address to listen on: the host is missing; write 127.0.0.1:8443',
+    ),
+    "the built-in site among others": (
+        proxy("upstream: [demo, 'http://a']"),
+        "proxy.upstream: `demo` is the built-in site, and stands alone",
+    ),
+    "the built-in site for some hosts": (
+        proxy("upstream: demo, sites: [{hosts: [a.test], upstream: demo}]"),
+        "proxy.sites[0].upstream: `demo` is the built-in site, and stands as proxy.upstream alone",
+    ),
+    "no servers": (proxy("upstream: []"), "proxy.upstream: the list is empty"),
+    "a server twice": (proxy("upstream: ['http://a', 'http://a']"), 'proxy.upstream: "http://a" stands there twice'),
+    "http and https in one site": (proxy("upstream: ['http://a', 'https://b']"), "write http or https for all of them"),
+    "a host with a port": (
+        proxy("upstream: demo, sites: [{hosts: ['a.test:80'], upstream: 'http://a'}]"),
+        'proxy.sites[0].hosts: "a.test:80" has a port',
+    ),
+    "a host of two sites": (
+        proxy(
+            "upstream: demo, sites: [{hosts: [a.test], upstream: 'http://a'}, {hosts: [A.test], upstream: 'http://b'}]"
+        ),
+        'proxy.sites[1].hosts: "A.test" stands in proxy.sites[0].hosts too; a host belongs to one site',
+    ),
+    "a host twice": (
+        proxy("upstream: demo, sites: [{hosts: [a.test, a.test.], upstream: 'http://a'}]"),
+        'proxy.sites[0].hosts: "a.test." stands there twice',
+    ),
+    "no hosts": (
+        proxy("upstream: demo, sites: [{hosts: [], upstream: 'http://a'}]"),
+        "proxy.sites[0].hosts: has 0 items",
+    ),
+    "PROXY headers from nobody": (
+        proxy("upstream: demo, proxy_protocol: true"),
+        "proxy.proxy_protocol: true without proxy.trusted",
+    ),
+    "a path with a space": (
+        proxy("upstream: demo, health: {path: '/a b'}"),
+        'proxy.health.path: "/a b" is no path of a request',
+    ),
+    "no path": (proxy("upstream: demo, health: {path: health}"), 'proxy.health.path: "health" does not have the'),
+    "a head smaller than its first line": (
+        proxy("upstream: demo, max_head_bytes: 4096"),
+        "proxy.max_head_bytes: 4096 is less than proxy.max_target_bytes, which is 8190",
+    ),
+    "a field larger than a head": (
+        proxy("upstream: demo, max_field_bytes: 100000"),
+        "proxy.max_head_bytes: 65536 is less than proxy.max_field_bytes, which is 100000",
     ),
     "two sinks of a name": (
         "proxy: {upstream: demo}\nstorage: {path: d}\nexport:\n  sinks:\n  - {type: csv, name: a, folder: x}\n"
@@ -153,6 +253,36 @@ BETWEEN = {
 @pytest.mark.parametrize("text, words", BETWEEN.values(), ids=BETWEEN)
 def test_settings_that_do_not_go_together_are_told(tmp_path: Path, text: str, words: str):
     assert words in "\n".join(problems(tmp_path, text))
+
+
+def test_a_key_instead_of_its_file_is_told_and_not_shown(tmp_path: Path):
+    (tmp_path / "site.key").write_text("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    found = problems(
+        tmp_path,
+        "proxy: {upstream: demo, tls: {certificates: [{certificate: site.pem, key: 'file:site.key'}]}}\n"
+        "storage: {path: d}",
+    )
+    assert len(found) == 1 and "proxy.tls.certificates[0].key: holds more than the path of a file" in found[0]
+    assert "hunter2" not in found[0]
+
+
+@pytest.mark.parametrize(
+    "section, only",
+    [
+        ("tls: {certificates: [{certificate: a.pem}]}", "proxy.tls.certificates[0].key: is missing"),
+        ("tls: {certificates: [a.pem]}", "proxy.tls.certificates[0]: must be a section"),
+        ("tls: {certificates: []}", "proxy.tls.certificates: has 0 items"),
+        ("tls: {listen: '127.0.0.1:1'}", "proxy.tls.certificates: is missing"),
+        ("sites: [{hosts: [5], upstream: 'http://a'}]", "proxy.sites[0].hosts[0]: must be text"),
+        ("sites: [{upstream: 'http://a'}]", "proxy.sites[0].hosts: is missing"),
+        ("sites: [{hosts: [a.test]}]", "proxy.sites[0].upstream: is missing"),
+        ("sites: [a.test]", "proxy.sites[0]: must be a section"),
+        ("health: {}", "proxy.health.path: is missing"),
+    ],
+)
+def test_one_fault_of_the_proxy_is_one_problem(tmp_path: Path, section: str, only: str):
+    found = problems(tmp_path, proxy(f"upstream: demo, {section}"))
+    assert len(found) == 1 and only in found[0]
 
 
 def test_any_free_port_twice_is_not_one_port(tmp_path: Path):

@@ -44,6 +44,14 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     sinks: list[File | Hook] = []
 
 
+class Many(msgspec.Struct):
+    sinks: Annotated[list[File | Hook], Meta(min_length=1)]
+
+
+class House(msgspec.Struct):
+    many: Many | None = None
+
+
 KNOWN = {"${PORT}": "9000", "${KEY}": "hunter2hunter2", "${EMPTY}": "", "${FAST}": "soon"}
 
 
@@ -125,6 +133,25 @@ def test_what_is_wrong_is_said_with_key_value_and_what_is_allowed(tree: dict[str
 def test_all_problems_come_at_once():
     found = problems(workers=0, nope=1, codes=[1], sink={"low": 8, "high": 3, "x": 1}, sinks=[{"type": "hook"}])
     assert [line.split(":")[0] for line in found] == ["workers", "nope", "codes[0]", "sink.x", "sink", "sinks[0].url"]
+
+
+@pytest.mark.parametrize(
+    "sinks, said",
+    [
+        ([{"type": "file"}], ["many.sinks[0].folder: is missing"]),
+        (["x"], ["many.sinks[0]: must be a section"]),
+        (
+            [{"type": "file"}, {"type": "file", "folder": 1}],
+            ["many.sinks[0].folder: is missing", "many.sinks[1].folder: "],
+        ),
+        ([{"type": "file", "folder": "a"}, {"type": "file"}], ["many.sinks[1].folder: is missing"]),
+        ([], ["many.sinks: has 0 items"]),
+    ],
+)
+def test_a_list_that_is_too_short_without_its_faulty_items_is_not_told_of(sinks: list[Any], said: list[str]):
+    _, found = check({"many": {"sinks": sinks}}, House, resolve=resolve)
+    assert len(found) == len(said)
+    assert all(str(problem).startswith(words) for problem, words in zip(found, said, strict=True))
 
 
 def test_a_missing_setting_is_said_once_and_with_its_meaning():

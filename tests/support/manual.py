@@ -33,7 +33,7 @@ def rows_written() -> dict[str, str]:
 def main() -> None:
     section = None
     for key, line in rows_wanted().items():
-        here = re.sub(r"(\[\w+\]|\.[a-z_]+)$", "", key) if "." in key else key
+        here = re.sub(r"(\[\w+\]|\.[a-z0-9_]+)$", "", key) if "." in key else key
         if here != section:
             print(f"\n### `{here}`\n\n| Setting | Default | Allowed | Meaning |\n|---|---|---|---|")
             section = here

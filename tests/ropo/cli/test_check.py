@@ -14,7 +14,7 @@ from tests.support.ropo_process import run_ropo
 def written(folder: Path, *, port: int | None = None, upstream: str = "demo", more: str = "") -> Path:
     config = folder / "config.yaml"
     config.write_text(
-        f"proxy: {{listen: '127.0.0.1:{port or free_port()}', upstream: '{upstream}'}}\nstorage: {{path: data}}\n"
+        f"proxy: {{listen: '127.0.0.1:{port or free_port()}', upstream: '{upstream}', max_connections: 10}}\nstorage: {{path: data}}\n"
         f"dashboard: {{listen: '127.0.0.1:{free_port()}'}}\n{more}"
     )
     return config
