@@ -1,7 +1,6 @@
 """What both sides of the proxy have in common: a connection that stops reading when the other side is slower.
 
-Reading can be held back for two reasons at once, the other side's slowness and a full stream of aiohttp's parser, and
-goes on when neither is left. Knows nothing of HTTP.
+Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ if TYPE_CHECKING:
 class Connection(asyncio.Protocol):
     """A protocol with backpressure. Once it has a `tunnel`, its bytes and its end belong to that."""
 
-    __slots__ = ("_held_back", "_reading_paused", "transport", "tunnel", "write_paused")
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.tunnel: Tunnel | None = None
-        self.write_paused = False
-        self._held_back = False
-        self._reading_paused = False
+    # In the class, not in each connection: ten thousand idle ones should cost little.
+    transport: asyncio.Transport | None = None
+    tunnel: Tunnel | None = None
+    write_paused = False
+    _held_back = False
+    _reading = True
 
     def hold_back(self, yes: bool) -> None:
         """Stops or resumes reading, because the other side is slower."""
@@ -31,24 +28,15 @@ class Connection(asyncio.Protocol):
             self._held_back = yes
             self._apply_reading()
 
-    # A StreamReader of aiohttp's parser calls these two when it is full, and when it has room again.
-
-    def pause_reading(self) -> None:
-        self._reading_paused = True
-        self._apply_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            self._apply_reading()
-
     def _may_read(self) -> bool:
-        return not (self._reading_paused or self._held_back)
+        return not self._held_back
 
     def _apply_reading(self) -> None:
-        if self.transport is None or self.transport.is_closing():
+        may = self._may_read()
+        if may is self._reading or self.transport is None or self.transport.is_closing():
             return
-        if self._may_read():
+        self._reading = may
+        if may:
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()

@@ -5,9 +5,16 @@ Knows what was asked and answered, and when. Knows nothing of sockets, and nothi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-Field = tuple[bytes, bytes]
+from proxy.fields import Field
+from proxy.heads import AnswerHead, RequestHead
+
+__all__ = ["AnswerHead", "Exchange", "Field", "RequestHead"]
+
+_NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Exchange:
@@ -18,9 +25,10 @@ class Exchange:
     client            address of the peer, or the one a trusted proxy in front named
     scheme            http or https, as the visitor used it
     method, target    as sent; `target` is the raw request target, never decoded
-    fields            request fields in order, names as sent; `get` looks one up
+    head              the request's fields; exchanges with the same fields share it (see `heads`)
     status            what the visitor got: 0 while unanswered, 499 when the visitor left before an answer
-    response_fields   the upstream's fields in order (empty for a refusal)
+    answer            the upstream's fields; None for a refusal
+    date              the upstream's Date, which is not in `answer`; None if it had none
     request_bytes     body bytes received from the visitor
     response_bytes    body bytes handed to the visitor
     wait_ns           from `started_ns` to the upstream's response head; None without one
@@ -38,22 +46,25 @@ class Exchange:
     notes             whatever the observer wants to find again
     """
 
-    __slots__ = (
-        "client", "ended_by", "ended_ns", "fields", "lowered", "method", "notes", "refusal", "request_bytes",
-        "request_copy", "response_bytes", "response_copy", "response_fields", "retries", "scheme", "seq",
-        "started_ns", "status", "target", "upgraded", "upstream_fields", "wait_ns",
-    )  # fmt: skip
+    # Most exchanges need few of these: what stands in the class costs nothing per exchange.
+    status = 0
+    answer: AnswerHead | None = None
+    date: bytes | None = None
+    request_bytes = 0
+    response_bytes = 0
+    wait_ns: int | None = None
+    ended_ns = 0
+    ended_by: str | None = None
+    refusal: str | None = None
+    retries = 0
+    upgraded = False
+    upstream_fields: Mapping[bytes, bytes] = _NOTHING
+    request_copy: Any = None
+    response_copy: Any = None
+    notes: Any = None
 
     def __init__(
-        self,
-        *,
-        seq: int,
-        started_ns: int,
-        client: str,
-        scheme: str,
-        method: str,
-        target: str,
-        fields: tuple[Field, ...],
+        self, seq: int, started_ns: int, client: str, scheme: str, method: str, target: str, head: RequestHead
     ) -> None:
         self.seq = seq
         self.started_ns = started_ns
@@ -61,25 +72,30 @@ class Exchange:
         self.scheme = scheme
         self.method = method
         self.target = target
-        self.fields = fields
-        # Last of several wins here; who needs every value of a repeated field walks `fields`.
-        self.lowered: dict[bytes, bytes] = {name.lower(): value for name, value in fields}
-        self.status = 0
-        self.response_fields: tuple[Field, ...] = ()
-        self.request_bytes = 0
-        self.response_bytes = 0
-        self.wait_ns: int | None = None
-        self.ended_ns = 0
-        self.ended_by: str | None = None
-        self.refusal: str | None = None
-        self.retries = 0
-        self.upgraded = False
-        self.upstream_fields: dict[bytes, bytes] = {}
-        self.request_copy: Any = None
-        self.response_copy: Any = None
-        self.notes: Any = None
+        self.head = head
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The request's fields in order, names as sent; `get` looks one up."""
+        return self.head.fields
+
+    @property
+    def lowered(self) -> dict[bytes, bytes]:
+        """The request's fields by lower-case name. The last of several wins; who needs all of them walks `fields`."""
+        return self.head.lowered
+
+    @property
+    def response_fields(self) -> tuple[Field, ...]:
+        """The upstream's fields in order; empty for a refusal."""
+        answer = self.answer
+        if answer is None:
+            return ()
+        if self.date is None or answer.date_place is None:
+            return answer.fields
+        place = answer.date_place
+        return (*answer.fields[:place], (b"Date", self.date), *answer.fields[place:])
 
     def get(self, name: bytes) -> str | None:
         """The value of the request field `name` (lower case) as text, undecodable octets escaped; None if absent."""
-        value = self.lowered.get(name)
+        value = self.head.lowered.get(name)
         return None if value is None else value.decode("utf-8", "backslashreplace")

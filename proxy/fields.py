@@ -6,8 +6,11 @@ Knows names only. RFC 9110 section 7.6.1 and RFC 9112 say what ends at a hop; th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
 
-from proxy.exchange import Field
+Field = tuple[bytes, bytes]
 
 # RFC 9110 7.6.1, with Proxy-Connection as browsers of old sent it, and Proxy-Auth* which are between two hops.
 HOP_BY_HOP = frozenset(
@@ -32,15 +35,40 @@ END_TO_END = (
 
 HTTP2_SETTINGS = b"http2-settings"
 
+_is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 5.1
 _TOKENS = re.compile(rb"[^\s,]+")
 
 
-def named_in_connection(fields: tuple[Field, ...]) -> frozenset[bytes]:
-    """Lower-case names that the Connection fields list: they belong to this hop only (RFC 9110 7.6.1)."""
-    named = {
-        token.lower() for name, value in fields if name.lower() == b"connection" for token in _TOKENS.findall(value)
-    }
-    return frozenset(named - END_TO_END)
+class Name(NamedTuple):
+    """What is known of a field by its name alone.
+
+    is_hop_by_hop  it ends here
+    is_forwarding  it says who the visitor is, also to a site that takes `_` for `-`: see `plainly`
+    is_token       it is a name at all
+    """
+
+    lower: bytes
+    is_hop_by_hop: bool
+    is_forwarding: bool
+    is_token: bool
+
+
+def plainly(lower: bytes) -> bytes:
+    """The name as a site behind may read it: to CGI, `X_Forwarded-For` and X-Forwarded-For are one (RFC 3875 4.1.18)."""
+    return lower.replace(b"_", b"-")
+
+
+# The same few dozen names come again and again; whoever makes up others only pushes them out.
+@lru_cache(4096)
+def name_of(name: bytes) -> Name:
+    lower = name.lower()
+    return Name(lower, lower in HOP_BY_HOP, plainly(lower) in FORWARDING, _is_token(name) is not None)
+
+
+def named_in_connection(values: Iterable[bytes]) -> frozenset[bytes]:
+    """Lower-case names that the values of Connection list: they belong to this hop only (RFC 9110 7.6.1)."""
+    named = {token.lower() for value in values for token in _TOKENS.findall(value)}
+    return frozenset(named - END_TO_END - {b"close", b"keep-alive"})
 
 
 def has_token(value: bytes | None, token: bytes) -> bool:

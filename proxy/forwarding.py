@@ -1,7 +1,7 @@
-"""The life of one exchange: request upstream, response downstream, and how each of them may end.
+"""The life of one exchange: request upstream, answer to the visitor, and how each of them may end.
 
 Knows the order of things and who is told what. What may pass and what the heads look like is decided in `request` and
-`response`; bytes are moved by `downstream` and `upstream`.
+`answer`; bytes are moved by `http1` (or `http2`) and `upstream`.
 
     start ─▶ connect or take an idle connection ─▶ send head, pump_request …
                                                     upstream_answers ─▶ head, pump_response … ─▶ complete
@@ -16,173 +16,174 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from aiohttp.http_parser import RawResponseMessage
-from aiohttp.streams import StreamReader
-
 from proxy import copies
 from proxy.answer_reader import AnswerError
+from proxy.body import chunk, last_chunk
+from proxy.downstream import Downstream, RequestError
 from proxy.exchange import Exchange
-from proxy.refusal import Refusal, body_bytes, response
-from proxy.request import Verdict, is_idempotent, upstream_head
-from proxy.response import Shape, downstream_head, interim_head, is_sound, shape, switched_head
-from proxy.tunnel import Tunnel
+from proxy.heads import AnswerHead
+from proxy.refusal import Refusal, body_bytes
+from proxy.request import is_idempotent, upstream_head
 
 if TYPE_CHECKING:
-    from proxy.downstream import Downstream
     from proxy.server import Proxy
+    from proxy.servers import Server
     from proxy.upstream import Upstream
-
-_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Forwarding:
-    __slots__ = (
-        "_close_upstream", "_connecting", "_ended", "_http_10", "_keep_alive", "_payload", "_proxy",
-        "_request_bodiless", "_request_held", "_response_held", "_response_out", "_reused", "_shape",
-        "_upstream", "_verdict", "answering", "downstream", "exchange",
-    )  # fmt: skip
+    """`start` is what goes upstream of the request line; `authority` is the host the visitor means.
+
+    answering   the final answer's head is known
+    """
+
+    # In the class: most exchanges never touch these.
+    answering = False
+    _connecting: asyncio.Task[None] | None = None
+    _tried: tuple[Server, ...] = ()
+    _server: Server | None = None
+    _upstream: Upstream | None = None
+    _reused = False
+    _ended = False
+    _sent = False  # some of the answer has left
+    _close_upstream = False
+    _request_held = False
+    _response_held = False
 
     def __init__(
-        self,
-        proxy: Proxy,
-        downstream: Downstream,
-        exchange: Exchange,
-        verdict: Verdict,
-        payload: StreamReader | None,
-        *,
-        keep_alive: bool,
-        http_10: bool,
+        self, proxy: Proxy, downstream: Downstream, exchange: Exchange, start: bytes, authority: bytes | None
     ) -> None:
         self._proxy = proxy
         self.downstream = downstream
         self.exchange = exchange
-        self._verdict = verdict
-        self._payload = payload  # None once all of the request body has been handed on (or there is none)
-        self._request_bodiless = payload is None
-        self._keep_alive = keep_alive
-        self._http_10 = http_10
-        self._connecting: asyncio.Task[None] | None = None
-        self._upstream: Upstream | None = None
-        self._reused = False
-        self._close_upstream = False
-        self._request_held = False
-        self._response_out = b""
-        self._response_held = False
-        self._shape: Shape | None = None
-        self._ended = False
-        self.answering = False  # the final response's head is known
-
-    @property
-    def wants_request_body(self) -> bool:
-        """The request is not complete: more of it must come from the visitor."""
-        return self._payload is not None and not self._payload.is_eof()
+        self._start = start
+        self._authority = authority
+        self._site = proxy.sites.site_for(authority)
+        # The request's end has been handed on, or there is no body.
+        self._request_sent = self._bodiless = downstream.body_whole
 
     # -- the request
 
     def start(self) -> None:
         self._proxy.observe_start(self.exchange)
-        self._go(fresh=False)
+        self._go(self._site.balancer.choose())
 
-    def _go(self, *, fresh: bool) -> None:
-        may_retry = self._request_bodiless and is_idempotent(self.exchange.method)
-        upstream = None if fresh else self._proxy.pool.take(may_retry=may_retry)
+    def _go(self, server: Server) -> None:
+        """To the server whose turn it is, over an idle connection if there is one."""
+        self._server = server
+        upstream = server.take(may_retry=self._may_repeat())
         if upstream is not None:
             self._reused = True
             self._send(upstream)
         else:
-            self._reused = False
-            self._wait_for_upstream()
-            self._connecting = self._proxy.loop.create_task(self._connect())
+            self._connect()
 
-    async def _connect(self) -> None:
+    def _connect(self) -> None:
+        self._reused = False
+        self._wait_for_upstream()
+        self._connecting = self._proxy.loop.create_task(self._connect_to(self._server))
+
+    async def _connect_to(self, server: Server) -> None:
         try:
-            upstream = await self._proxy.pool.connect()
-        except TimeoutError:
+            upstream = await server.connect()
+        except OSError as error:  # TimeoutError is one
             self._connecting = None
-            self.refuse(Refusal.UPSTREAM_SLOW)
-        except OSError:
-            self._connecting = None
-            self.refuse(Refusal.UPSTREAM_DOWN)
+            # Nothing of the request has been sent, so that any other server may have it.
+            self._tried = (*self._tried, server)
+            another = None if self._ended else self._site.balancer.choose(self._tried)
+            if another is not None:
+                self.exchange.retries += 1
+                self._go(another)
+            else:
+                self.refuse(Refusal.UPSTREAM_SLOW if isinstance(error, TimeoutError) else Refusal.UPSTREAM_DOWN)
         else:
             self._connecting = None
             if self._ended:
-                self._proxy.pool.give_back(upstream)
+                server.give_back(upstream)
             else:
                 self._send(upstream)
 
     def _send(self, upstream: Upstream) -> None:
+        exchange, downstream, server = self.exchange, self.downstream, self._server
         self._upstream = upstream
-        exchange, downstream, proxy = self.exchange, self.downstream, self._proxy
+        server.running += 1
         upstream.begin(self, to_head=exchange.method == "HEAD")
-        head = upstream_head(
-            exchange,
-            self._verdict,
-            peer=downstream.peer,
+        head = exchange.head
+        authority, site = self._authority, self._site
+        lines = upstream_head(
+            self._start,
+            head,
+            changed=exchange.upstream_fields,
+            host=authority if authority is not None and site.keep_host else server.address.host_field,
             trusted=downstream.trusted,
-            upstream_host=proxy.pool.address.host_field,
-            keep_host=proxy.settings.host == "keep",
+            forwarding=self._proxy.forwarding_lines(downstream, exchange, authority),
         )
         self._wait_for_upstream()
-        if self._payload is None:
-            upstream.transport.write(head)
+        if self._request_sent:
+            upstream.transport.write(lines)
         else:
-            self._pump_request(head)
+            self._pump_request(lines)
 
     def pump_request(self) -> None:
         """Hands on what has arrived of the request body, as far as the upstream takes it."""
-        if self._payload is not None and self._upstream is not None:
+        if not self._request_sent and self._upstream is not None:
             self._pump_request(b"")
 
     def _pump_request(self, head: bytes) -> None:
-        upstream, payload = self._upstream, self._payload
+        upstream, downstream, exchange = self._upstream, self.downstream, self.exchange
         if self._request_held:
             return
         if upstream.write_paused:
-            self.downstream.hold_back(True)
+            downstream.hold_back(True)
             return
-        self.downstream.hold_back(False)
-        data = payload.read_nowait()
-        whole = payload.is_eof()
+        downstream.hold_back(False)
+        try:
+            data = downstream.read_body()
+        except RequestError as error:
+            self._request_broken(error.refusal)
+            return
         out = [head] if head else []
+        chunked = exchange.head.chunked
         if data:
-            self.exchange.request_bytes += len(data)
-            copies.feed(self._proxy, self.exchange, "request_copy", data)
-            out += (b"%x\r\n" % len(data), data, b"\r\n") if self._verdict.chunked else (data,)
-        if not whole:
+            exchange.request_bytes += len(data)
+            copies.feed(self._proxy, exchange, "request_copy", data)
+            out += chunk(data) if chunked else (data,)
+        if not downstream.body_whole:
             if out:
                 upstream.transport.writelines(out)
                 self._wait_for_visitor()
             return
-        if self._verdict.chunked:
-            out.append(_LAST_CHUNK)
+        if chunked:
+            out.append(last_chunk(downstream.trailers))
+        if exchange.request_copy is None:
+            self._send_end(out)
+        else:
+            self._request_held = True
+            copies.when_safe(self._proxy, exchange, "request_copy", lambda: self._send_end(out))
 
-        def send_end() -> None:
-            if self._ended:
-                return
-            self._request_held = False
-            self._payload = None
-            if not upstream.lost:
-                upstream.transport.writelines(out)
-            if not self.answering:
-                self._wait_for_upstream()
+    def _send_end(self, last: list[bytes]) -> None:
+        self._request_held = False
+        if self._ended:
+            return
+        self._request_sent = True
+        if not self._upstream.lost:
+            self._upstream.transport.write(b"".join(last))
+        if not self.answering:
+            self._wait_for_upstream()
 
-        self._request_held = True
-        copies.when_safe(self._proxy, self.exchange, "request_copy", send_end)
-
-    # -- the response
+    # -- the answer
 
     def upstream_answers(self, upstream: Upstream, data: bytes) -> None:
         """Bytes from upstream."""
-        answers = upstream.answers
         try:
-            for message in answers.feed(data):
-                if message.code == 101:
-                    self._switch(message, answers.rest)
+            for answer in upstream.answers.feed(data):
+                if answer.code == 101:
+                    self._switch(answer)
                     return
-                if message.code < 200:
-                    self._interim(message)
+                if answer.code < 200:
+                    self._interim(answer)
                 else:
-                    self._answer(message)
+                    self._answer(answer)
             if self.answering and not self._ended:
                 self._pump_response()
         except AnswerError:
@@ -191,129 +192,110 @@ class Forwarding:
             self._proxy.bug("an upstream's answer")
             self._upstream_invalid()
 
-    def _interim(self, message: RawResponseMessage) -> None:
-        # RFC 9110 15.2: every 1xx goes on to a 1.1 client, none to a 1.0 client. 103 Early Hints are among them.
-        if not self._http_10 and is_sound(message.raw_headers):
-            self.downstream.transport.write(interim_head(message))
+    def _interim(self, answer: AnswerHead) -> None:
+        if answer.is_sound:
+            self.downstream.send_interim(answer)
         self._wait_for_upstream()
 
-    def _answer(self, message: RawResponseMessage) -> None:
-        exchange, proxy = self.exchange, self._proxy
-        fields = message.raw_headers
-        if not is_sound(fields):
-            self._close_upstream = True
-            self.refuse(Refusal.UPSTREAM_INVALID)
+    def _answer(self, answer: AnswerHead) -> None:
+        if not answer.is_sound:
+            self._upstream_invalid()
             return
-        lowered = {name.lower(): value for name, value in fields}
+        exchange, proxy, server, date = self.exchange, self._proxy, self._server, self._upstream.answers.date
         exchange.wait_ns = time.time_ns() - exchange.started_ns
-        exchange.status = message.code
-        exchange.response_fields = fields
-        added = proxy.observe_response(exchange)
-        self._shape = how = shape(message.code, method=exchange.method, lowered=lowered, http_10=self._http_10)
-        self._close_upstream = self._close_upstream or message.should_close
-        if how.until_close or self._payload is not None or proxy.stopping:
+        exchange.status = answer.code
+        exchange.answer = answer
+        exchange.date = date
+        if server.failures or server.awaits_probe:
+            server.answered()
+        if answer.close:
+            self._close_upstream = True
+        if not self._request_sent or proxy.stopping:
             # An answer before the request is whole, such as 413: the rest of it is not waited for.
-            self._keep_alive = False
-        self._response_out = downstream_head(
-            message, lowered, how, added=added, date=proxy.date, close=not self._keep_alive, http_10=self._http_10
-        )
+            self.downstream.keep_alive = False
+        self.downstream.send_head(answer, date, proxy.observe_response(exchange))
         self.answering = True
 
     def _pump_response(self) -> None:
         if self._response_held:
             return
         data, whole = self._upstream.answers.take_body()
-        out = [self._response_out] if self._response_out else []
-        self._response_out = b""
+        exchange = self.exchange
         if data:
-            self.exchange.response_bytes += len(data)
-            copies.feed(self._proxy, self.exchange, "response_copy", data)
-            out += (b"%x\r\n" % len(data), data, b"\r\n") if self._shape.chunked else (data,)
-        if whole:
-            if self._shape.chunked:
-                out.append(_LAST_CHUNK)
-            self._end_response(out)
-        elif out:
-            _write(self.downstream, out)
+            exchange.response_bytes += len(data)
+            if exchange.response_copy is not None:
+                copies.feed(self._proxy, exchange, "response_copy", data)
+        if not whole:
+            self._sent = True
+            self.downstream.send(data)
             self.downstream.deadline = self._proxy.loop.time() + self._proxy.settings.stall_timeout_secs
-
-    def _end_response(self, last: list[bytes]) -> None:
-        if self.exchange.response_copy is None:
-            self._complete(last)
+        elif exchange.response_copy is None:
+            self._complete(data)
         else:
             self._response_held = True
-            copies.when_safe(self._proxy, self.exchange, "response_copy", lambda: self._complete(last))
+            copies.when_safe(self._proxy, exchange, "response_copy", lambda: self._complete(data))
 
-    def _complete(self, last: list[bytes]) -> None:
+    def _complete(self, last: bytes) -> None:
         """The answer is whole: it is recorded, then its end leaves."""
         if self._ended:
             return
         self._finish()
-        if not self.downstream.transport.is_closing():
-            _write(self.downstream, last)
-        upstream, unread = self._upstream, self._payload is not None
-        if self._close_upstream or unread or upstream.answers.excess:
-            upstream.forwarding = None
+        upstream, downstream, server = self._upstream, self.downstream, self._server
+        answers = upstream.answers
+        downstream.send(last, last=True, trailers=answers.trailers)
+        upstream.forwarding = None
+        server.running -= 1
+        if self._close_upstream or answers.excess or not self._request_sent:
             upstream.close()
         else:
-            self._proxy.pool.give_back(upstream)
-        if unread:
-            self.downstream.forwarding = None
-            self.downstream.linger()
+            upstream.hold_back(False)  # this visitor may be slow still; the next to use the connection is another
+            server.give_back(upstream)
+        if self._request_sent:
+            downstream.answered()
         else:
-            self.downstream.answered(keep_alive=self._keep_alive)
+            downstream.linger()
 
-    def _switch(self, message: RawResponseMessage, tail: bytes) -> None:
+    def _switch(self, answer: AnswerHead) -> None:
         """The upstream switched protocols: from here on, bytes."""
-        downstream, upstream = self.downstream, self._upstream
-        if self._verdict.upgrade is None or not is_sound(message.raw_headers):
-            self._close_upstream = True
-            self.refuse(Refusal.UPSTREAM_INVALID)
+        downstream, upstream, exchange = self.downstream, self._upstream, self.exchange
+        if exchange.head.upgrade is None or not downstream.may_switch or not answer.is_sound:
+            self._upstream_invalid()
             return
-        exchange = self.exchange
         exchange.status = 101
         exchange.upgraded = True
         exchange.wait_ns = time.time_ns() - exchange.started_ns
-        exchange.response_fields = message.raw_headers
+        exchange.answer = answer
         self._proxy.observe_response(exchange)
         self._finish()
-        downstream.transport.write(switched_head(message) + tail)
-        downstream.forwarding = upstream.forwarding = None
-        downstream.tunnel = upstream.tunnel = Tunnel(downstream, upstream)
-        downstream.deadline = float("inf")
-        if downstream.after_upgrade:
-            upstream.transport.write(bytes(downstream.after_upgrade))
-        downstream.hold_back(False)
-        downstream.after_upgrade = None
+        self._server.running -= 1
+        upstream.forwarding = None
+        downstream.switch(answer, upstream, upstream.answers.rest)
 
     # -- other ends
 
     def refuse(self, refusal: Refusal) -> None:
-        """Nothing has been written yet, and no answer will come: the visitor gets a page of ours."""
+        """No answer will come: the visitor gets a page of ours. If some of one was sent already, it is cut."""
         if self._ended:
             return
-        exchange, proxy = self.exchange, self._proxy
-        if self._response_out == b"" and self.answering:
-            self._cut("upstream", refusal)
+        if self._sent:
+            self._cut(refusal.ended_by, refusal)
             return
+        exchange, downstream = self.exchange, self.downstream
         exchange.status = refusal.status
         exchange.refusal = refusal.reason
         exchange.ended_by = refusal.ended_by
-        exchange.response_fields = ()
-        exchange.response_copy = None
+        exchange.answer = exchange.response_copy = None
         exchange.response_bytes = body_bytes(refusal)
-        unread = self.wants_request_body
-        keep_alive = self._keep_alive and not unread and self._verdict.upgrade is None and not proxy.stopping
+        whole = downstream.body_whole
         self._finish()
         self._drop_upstream()
-        self.downstream.transport.write(
-            response(refusal, date=proxy.date, close=not keep_alive, with_body=exchange.method != "HEAD")
+        downstream.send_refusal(
+            refusal, keep_alive=whole and exchange.head.upgrade is None and not self._proxy.stopping
         )
-        if unread:
-            self.downstream.forwarding = None
-            self.downstream.linger()
+        if whole:
+            downstream.answered()
         else:
-            self.downstream.answered(keep_alive=keep_alive)
+            downstream.linger()
 
     def _cut(self, ended_by: str, refusal: Refusal | None = None) -> None:
         """The answer has begun and will not be whole. A reset is the only honest end: no terminator is invented."""
@@ -322,7 +304,6 @@ class Forwarding:
             self.exchange.refusal = refusal.reason
         self._finish()
         self._drop_upstream()
-        self.downstream.forwarding = None
         self.downstream.reset()
 
     def client_gone(self) -> None:
@@ -335,13 +316,10 @@ class Forwarding:
         self._finish()
         self._drop_upstream()
 
-    def request_broken(self) -> None:
+    def _request_broken(self, refusal: Refusal) -> None:
         """The request's body cannot be read on."""
-        if self.answering:
-            self._cut("client", Refusal.BAD_REQUEST)
-        else:
-            self._keep_alive = False
-            self.refuse(Refusal.BAD_REQUEST)
+        self.downstream.keep_alive = False
+        self.refuse(refusal)
 
     def upstream_lost(self, upstream: Upstream) -> None:
         """The upstream closed: the end of the answer, or a failure."""
@@ -354,43 +332,45 @@ class Forwarding:
         try:
             upstream.answers.end()
         except AnswerError:
-            self._cut("upstream", Refusal.UPSTREAM_CLOSED)
+            self._server.failed()
+            self.refuse(Refusal.UPSTREAM_CLOSED)
             return
-        if not self._response_held:
-            self._pump_response()
+        self._pump_response()
 
     def _lost_before_answer(self) -> None:
         # RFC 9110 9.2.2: only an idempotent request is sent again, once, and only if the connection was an old one
         # (RFC 9112 9.3.1: an origin may close those at any time).
-        if self._reused and self._request_bodiless and is_idempotent(self.exchange.method):
+        if self._reused and self._may_repeat():
             self.exchange.retries += 1
+            self._server.running -= 1
             self._upstream = None
-            self._go(fresh=True)
+            self._connect()
         else:
-            self._proxy.pool.failures += 1
+            self._server.failed()
             self.refuse(Refusal.UPSTREAM_CLOSED)
 
+    def _may_repeat(self) -> bool:
+        return self._bodiless and is_idempotent(self.exchange.method)
+
     def _upstream_invalid(self) -> None:
-        if self._ended:
-            return
-        self._proxy.pool.failures += 1
-        if self.answering and not self._response_out:
-            self._cut("upstream", Refusal.UPSTREAM_INVALID)
-        else:
+        if not self._ended:
+            self._server.failed()
             self.refuse(Refusal.UPSTREAM_INVALID)
 
     def expired(self) -> None:
         """Nothing has moved for too long."""
-        if self.wants_request_body and not self._upstream_blocks():
-            if self.answering:
-                self._cut("client")
-            else:
-                self._keep_alive = False
-                self.refuse(Refusal.REQUEST_TIMEOUT)
+        if not self.downstream.body_whole and not self._upstream_blocks():
+            self.downstream.keep_alive = False
+            self.refuse(Refusal.REQUEST_TIMEOUT)
         elif not self.answering:
+            if self._server is not None:
+                self._server.failed()
             self.refuse(Refusal.UPSTREAM_SLOW)
+        elif self.downstream.write_paused:
+            self._cut("client")
         else:
-            self._cut("client" if self.downstream.write_paused else "upstream")
+            self._server.failed()
+            self.refuse(Refusal.UPSTREAM_SLOW)
 
     # -- small steps
 
@@ -398,7 +378,7 @@ class Forwarding:
         """The visitor takes the answer more slowly than the upstream gives it."""
         if self._upstream is not None:
             self._upstream.hold_back(yes)
-        self.downstream.deadline = self._proxy.loop.time() + self._proxy.settings.stall_timeout_secs
+        self._wait_for_visitor()
 
     def _upstream_blocks(self) -> bool:
         return self._upstream is None or self._upstream.write_paused
@@ -418,16 +398,9 @@ class Forwarding:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
-        if self._upstream is not None:
-            self._upstream.forwarding = None
-            self._upstream.abort()
-
-
-def _write(downstream: Downstream, pieces: list[bytes]) -> None:
-    # One small write costs less than a vector of pieces; a large body must not be copied to be joined.
-    if len(pieces) == 1:
-        downstream.transport.write(pieces[0])
-    elif sum(map(len, pieces)) < 32_768:
-        downstream.transport.write(b"".join(pieces))
-    else:
-        downstream.transport.writelines(pieces)
+        upstream = self._upstream
+        if upstream is not None:
+            self._server.running -= 1
+            self._upstream = None
+            upstream.forwarding = None
+            upstream.abort()

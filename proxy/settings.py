@@ -116,9 +116,9 @@ class ProxySettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
         15.0
     )
     idle_timeout_secs: Annotated[Seconds, Meta(description="How long an idle visitor's connection is kept.")] = 75.0
-    tunnel_idle_secs: Annotated[
-        Seconds, Meta(description="How long a WebSocket may be silent in both directions.")
-    ] = 3600.0
+    tunnel_idle_secs: Annotated[Seconds, Meta(description="How long a WebSocket may be silent in both directions.")] = (
+        3600.0
+    )
     upstream_idle_secs: Annotated[
         Seconds, Meta(description="How long an idle upstream connection is kept; stay below the site's own limit.")
     ] = 4.0

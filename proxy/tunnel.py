@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
 class End(Protocol):
-    """What a tunnel needs of a connection: Downstream and Upstream have it."""
+    """What a tunnel needs of a connection: both sides of the proxy have it."""
 
     transport: object
 
@@ -14,12 +15,15 @@ class End(Protocol):
 
 
 class Tunnel:
-    def __init__(self, one: End, other: End) -> None:
+    def __init__(self, one: End, other: End, *, passed: Callable[[], None]) -> None:
+        """`passed` is called whenever bytes go through, either way."""
         self._peer = {one: other, other: one}
         self._ended: set[End] = set()
+        self._passed = passed
 
     def pass_on(self, end: End, data: bytes) -> None:
         """`end` has received `data`: the other one sends it."""
+        self._passed()
         self._peer[end].transport.write(data)
 
     def hold_back(self, end: End) -> None:

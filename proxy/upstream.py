@@ -1,4 +1,4 @@
-"""One connection to the site: writes requests, reads responses, tells the forwarding it works for.
+"""One connection to the site: writes requests, reads answers, tells the forwarding it works for.
 
 Knows bytes and backpressure. Decides nothing: see `forwarding`.
 """
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class Upstream(Connection):
-    """`forwarding` is who it works for at the moment; None while it idles in the pool."""
+    """`forwarding` is who it works for at the moment; None while it idles."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    forwarding: Forwarding | None = None
+    idle_since = 0.0
+    lost = False
+
+    def __init__(self) -> None:
         super().__init__()
-        self.forwarding: Forwarding | None = None
-        self.idle_since = 0.0
-        self.lost = False
-        self.answers = AnswerReader(self, loop)
+        self.answers = AnswerReader()
 
     # -- what asyncio calls
 

@@ -9,6 +9,7 @@ visitor id is a UUIDv7 in text.
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -60,8 +61,10 @@ class Identity:
         self._prefix = self._name + b"="
         self._max_age_secs = cookie.max_age_days * DAY_SECS
         self._secure = cookie.secure
-        self._domain = cookie.domain
+        self._attributes = b"; Max-Age=%d; Path=/; HttpOnly; SameSite=Lax" % self._max_age_secs
+        self._domain = b"; Domain=" + cookie.domain.encode("ascii") if cookie.domain else b""
         self._signer = TimestampSigner(list(keys), salt=SALT, digest_method=sha256)
+        self._signing_key = self._signer.derive_key()
         # What raises is not remembered: a flood of forged cookies does not push verified ones out.
         self._verified = lru_cache(maxsize=REMEMBERED_COOKIES)(self._verify)
 
@@ -114,20 +117,12 @@ class Identity:
         """
         if not _is_visitor_id(visitor_id):
             raise ValueError("a visitor id is a UUIDv7 in lower-case text")
-        # TimestampSigner.sign reads the clock itself; this is the same token, of the moment that was handed in.
+        # TimestampSigner.sign reads the clock and derives its key anew each time; this is the same token.
         signed = visitor_id.encode("ascii") + b"." + base64_encode(int_to_bytes(now_s))
-        parts = [
-            self._prefix + signed + b"." + self._signer.get_signature(signed),
-            b"Max-Age=%d" % self._max_age_secs,
-            b"Path=/",
-            b"HttpOnly",
-            b"SameSite=Lax",
-        ]
-        if self._secure == "always" or (self._secure == "auto" and scheme == "https"):
-            parts.append(b"Secure")
-        if self._domain:
-            parts.append(b"Domain=" + self._domain.encode("ascii"))
-        return b"; ".join(parts)
+        signature = base64_encode(hmac.digest(self._signing_key, signed, "sha256"))
+        is_secure = self._secure == "always" or (self._secure == "auto" and scheme == "https")
+        secure = b"; Secure" if is_secure else b""
+        return b"".join((self._prefix, signed, b".", signature, self._attributes, secure, self._domain))
 
     def without(self, cookie_header: bytes) -> bytes | None:
         """The Cookie field value without our cookie, all others byte for byte; None when nothing is left."""

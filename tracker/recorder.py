@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from proxy.exchange import Exchange, Field
+import msgspec
+
+from proxy.exchange import AnswerHead, Exchange, Field, RequestHead
 from tracker.clock import new_id, text_of
 from tracker.forms.capture import AnswerCapture, FormCapture, RequestCapture
-from tracker.identity import Identity, Seen, mintable, storable
+from tracker.identity import DAY_SECS, Identity, Seen, mintable, storable
 from tracker.model import ExchangeRecord, Submission, SubmitRecord, encode_line
 from tracker.settings import TrackerSettings
 
@@ -54,6 +57,41 @@ class Notes:
         self.recorded = False
 
 
+class HeadFacts(NamedTuple):
+    """What follows from a request's fields alone: worked out once, and kept with the head (`RequestHead.memo`).
+
+    changed   what the site must not see: our cookie
+    seen      what the cookie said when it was looked at; it may grow too old meanwhile
+    quiet     notes of exchanges in which nobody is new and no cookie is due, shared by all of them
+    tail      the fields of the record that come from the head, encoded
+    """
+
+    changed: Mapping[bytes, bytes] | None
+    seen: Seen
+    quiet: Notes | None
+    tail: bytes
+
+
+class HeadPart(msgspec.Struct, omit_defaults=True):
+    """The fields of an ExchangeRecord that come from the request's head."""
+
+    host: str | None = None
+    referrer: str | None = None
+    user_agent: str | None = None
+    language: str | None = None
+    fetch_dest: str | None = None
+    fetch_site: str | None = None
+    purpose: str | None = None
+
+
+class AnswerPart(msgspec.Struct, omit_defaults=True):
+    """Those that come from the answer's head."""
+
+    content_type: str | None = None
+    disposition: str | None = None
+    location: str | None = None
+
+
 class Recorder:
     """The `Observer` of a worker. `counters` are for the status file."""
 
@@ -64,19 +102,33 @@ class Recorder:
         self._cookie_name = settings.cookie.name.encode() + b"="
         self._forms = forms
         self._spool = spool
+        self._quiet_secs = min(DAY_SECS, settings.cookie.max_age_days * DAY_SECS)
         self._client_ip = lru_cache(10_000)(_address_reducer(settings.client_ip))
 
     # -- Observer
 
     def request_started(self, exchange: Exchange) -> None:
-        fields = exchange.lowered
+        head = exchange.head
+        facts: HeadFacts | None = head.memo
+        if facts is None:
+            facts = head.memo = self._facts_of(head, exchange.started_ns // 1_000_000_000)
+        if facts.changed is not None:
+            exchange.upstream_fields = facts.changed
+        if facts.quiet is not None and exchange.method != "POST":
+            seen = facts.seen
+            if seen.visitor_id is None or abs(exchange.started_ns // 1_000_000_000 - seen.issued_at) < self._quiet_secs:
+                exchange.notes = facts.quiet
+                if self._settings.upstream_fields:
+                    self._tell_upstream(exchange, facts.quiet)
+                return
+        self._meet(exchange, head)
+
+    def _meet(self, exchange: Exchange, head: RequestHead) -> None:
+        """Somebody new, somebody whose cookie is due, or a form."""
+        fields = head.lowered
         now_s = exchange.started_ns // 1_000_000_000
-        # A repeated Cookie field is rare and legal only in HTTP/2; joined, none of it is overlooked.
-        cookie = fields.get(b"cookie")
-        seen = self._identity.read(cookie, now_s)
+        seen = self._identity.read(fields.get(b"cookie"), now_s)
         exchange.notes = notes = Notes(seen)
-        if cookie is not None and self._cookie_name in cookie:
-            exchange.upstream_fields = {b"cookie": self._identity.without(cookie) or b""}
         if seen.visitor_id is None:
             if mintable(exchange.method, fields.get):
                 notes.minted = new_id(exchange.started_ns // 1000)
@@ -93,10 +145,10 @@ class Recorder:
         notes: Notes = exchange.notes
         if notes.minted is None and not notes.refresh:
             return None
-        fields = exchange.response_fields
-        if not _is_page(exchange.status, fields):
+        answer = exchange.answer
+        if not _is_page(answer):
             return None
-        sharing = storable(fields)
+        sharing = storable(answer.fields)
         if sharing == "shared":
             self.counters["cookie_not_set_shared_cache"] += 1
             return None
@@ -116,7 +168,7 @@ class Recorder:
     def finished(self, exchange: Exchange) -> None:
         notes: Notes | None = exchange.notes
         if notes is None or not notes.recorded:
-            self._spool.append(encode_line(self._record(exchange)), exchange.seq)
+            self._spool.append(self._line(exchange), exchange.seq)
 
     # -- forms
 
@@ -146,54 +198,67 @@ class Recorder:
         """The response body is whole."""
         exchange.notes.submission.answer = capture.read()
         exchange.notes.recorded = True
-        return self._spool.append_durable(encode_line(self._record(exchange)), exchange.seq)
+        return self._spool.append_durable(self._line(exchange), exchange.seq)
 
     # -- the record
 
-    def _record(self, exchange: Exchange) -> ExchangeRecord:
+    def _line(self, exchange: Exchange) -> bytes:
+        """The exchange's record, encoded: what is its own, then what it shares with others of the same heads."""
         notes: Notes | None = exchange.notes
-        content_type = disposition = location = None
-        for name, value in exchange.response_fields:
-            size = len(name)
-            if size == 12 and name.lower() == b"content-type":
-                content_type = _text(value, MAX_SHORT)
-            elif size == 8 and name.lower() == b"location":
-                location = _text(value, MAX_REFERRER)
-            elif size == 19 and name.lower() == b"content-disposition":
-                disposition = _text(value.split(b";", 1)[0], MAX_SHORT)
-        ended_ns = exchange.ended_ns or exchange.started_ns
-        wait_ns = exchange.wait_ns
-        get = exchange.lowered.get
-        return ExchangeRecord(
-            seq=exchange.seq,
-            occurred_at=text_of(exchange.started_ns // 1000),
-            method=exchange.method,
-            target=_printable(exchange.target)[:MAX_TARGET],
-            status=exchange.status,
-            scheme=exchange.scheme,
-            host=_text(get(b"host"), 255),
-            client_ip=self._client_ip(exchange.client),
-            duration_us=(ended_ns - exchange.started_ns) // 1000,
-            wait_us=None if wait_ns is None else wait_ns // 1000,
-            request_bytes=exchange.request_bytes,
-            response_bytes=exchange.response_bytes,
-            content_type=content_type,
-            disposition=disposition,
-            location=location,
-            referrer=_text(get(b"referer"), MAX_REFERRER),
-            user_agent=_text(get(b"user-agent"), MAX_AGENT),
-            language=_text(get(b"accept-language"), MAX_SHORT),
-            fetch_dest=_text(get(b"sec-fetch-dest"), MAX_SHORT),
-            fetch_site=_text(get(b"sec-fetch-site"), MAX_SHORT),
-            purpose=_text(get(b"sec-purpose") or get(b"purpose"), MAX_SHORT),
-            visitor_id=None if notes is None else notes.visitor_id,
-            identity="absent" if notes is None else notes.identity,
-            ended_by=exchange.ended_by,
-            refusal=exchange.refusal,
-            retries=exchange.retries,
-            upgraded=exchange.upgraded,
-            submission=None if notes is None else notes.submission,
+        facts: HeadFacts | None = exchange.head.memo
+        if facts is None:
+            facts = exchange.head.memo = self._facts_of(exchange.head, exchange.started_ns // 1_000_000_000)
+        answer = exchange.answer
+        started_ns, wait_ns = exchange.started_ns, exchange.wait_ns
+        own = encode_line(
+            ExchangeRecord(
+                exchange.seq,
+                text_of(started_ns // 1000),
+                exchange.method,
+                _printable(exchange.target)[:MAX_TARGET],
+                exchange.status,
+                exchange.scheme,
+                client_ip=self._client_ip(exchange.client),
+                duration_us=((exchange.ended_ns or started_ns) - started_ns) // 1000,
+                wait_us=None if wait_ns is None else wait_ns // 1000,
+                request_bytes=exchange.request_bytes,
+                response_bytes=exchange.response_bytes,
+                visitor_id=None if notes is None else notes.visitor_id,
+                identity="absent" if notes is None else notes.identity,
+                ended_by=exchange.ended_by,
+                refusal=exchange.refusal,
+                retries=exchange.retries,
+                upgraded=exchange.upgraded,
+                submission=None if notes is None else notes.submission,
+            )
         )
+        if answer is None:
+            return b"".join((own[:-1], facts.tail, b"}"))
+        if answer.memo is None:
+            answer.memo = _answer_tail(answer)
+        return b"".join((own[:-1], facts.tail, answer.memo, b"}"))
+
+    def _facts_of(self, head: RequestHead, now_s: int) -> HeadFacts:
+        get = head.lowered.get
+        # A repeated Cookie field is rare and legal only in HTTP/2, where it is joined before it comes here.
+        cookie = get(b"cookie")
+        changed = None
+        if cookie is not None and self._cookie_name in cookie:
+            changed = {b"cookie": self._identity.without(cookie) or b""}
+        seen = self._identity.read(cookie, now_s)
+        tail = _tail(
+            HeadPart(
+                host=_text(get(b"host"), 255),
+                referrer=_text(get(b"referer"), MAX_REFERRER),
+                user_agent=_text(get(b"user-agent"), MAX_AGENT),
+                language=_text(get(b"accept-language"), MAX_SHORT),
+                fetch_dest=_text(get(b"sec-fetch-dest"), MAX_SHORT),
+                fetch_site=_text(get(b"sec-fetch-site"), MAX_SHORT),
+                purpose=_text(get(b"sec-purpose") or get(b"purpose"), MAX_SHORT),
+            )
+        )
+        is_quiet = seen.visitor_id is not None or not mintable("GET", get)
+        return HeadFacts(changed, seen, Notes(seen) if is_quiet else None, tail)
 
     def _tell_upstream(self, exchange: Exchange, notes: Notes) -> None:
         """X-Ropo-* fields for the site. What a visitor sent under these names never passes."""
@@ -229,13 +294,29 @@ class _AnswerCopy:
         return self._recorder._form_answered(exchange, self._capture)
 
 
-def _is_page(status: int, fields: tuple[Field, ...]) -> bool:
+def _is_page(answer: AnswerHead) -> bool:
     """A page, or a redirect to one: where a cookie may be set. Errors and files are no place for it."""
-    if 300 <= status < 400:
+    if 300 <= answer.code < 400:
         return True
-    return 200 <= status < 300 and any(
-        name.lower() == b"content-type" and value.lower().startswith(PAGE_TYPES) for name, value in fields
+    return 200 <= answer.code < 300 and answer.lowered.get(b"content-type", b"").lower().startswith(PAGE_TYPES)
+
+
+def _answer_tail(answer: AnswerHead) -> bytes:
+    get = answer.lowered.get
+    disposition = get(b"content-disposition")
+    return _tail(
+        AnswerPart(
+            content_type=_text(get(b"content-type"), MAX_SHORT),
+            disposition=None if disposition is None else _text(disposition.split(b";", 1)[0], MAX_SHORT),
+            location=_text(get(b"location"), MAX_REFERRER),
+        )
     )
+
+
+def _tail(part: HeadPart | AnswerPart) -> bytes:
+    """Some fields of a record as they stand in its JSON behind others."""
+    encoded = encode_line(part)
+    return b"," + encoded[1:-1] if len(encoded) > 2 else b""
 
 
 def _text(value: bytes | None, limit: int) -> str | None:

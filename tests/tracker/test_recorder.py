@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from proxy.exchange import Exchange
+from proxy.exchange import AnswerHead, Exchange, RequestHead
 from tracker.clock import new_id
 from tracker.forms.capture import FormCapture
 from tracker.identity import Identity
@@ -50,12 +50,12 @@ class House:
     def exchange(self, fields: dict[str, str] | None = None, *, method: str = "GET", target: str = "/") -> Exchange:
         raw = tuple((name.encode(), value.encode("latin-1")) for name, value in (fields or NAVIGATION).items())
         return Exchange(
-            seq=7, started_ns=NOW_NS, client="192.0.2.77", scheme="http", method=method, target=target, fields=raw
+            seq=7, started_ns=NOW_NS, client="192.0.2.77", scheme="http", method=method, target=target, head=RequestHead(raw)
         )
 
     def pass_through(self, exchange: Exchange, *, status: int = 200, fields=HTML) -> list[tuple[bytes, bytes]] | None:
         self.recorder.request_started(exchange)
-        exchange.status, exchange.response_fields, exchange.wait_ns = status, fields, 5000
+        exchange.status, exchange.answer, exchange.wait_ns = status, AnswerHead(status, tuple(fields)), 5000
         added = self.recorder.response_started(exchange)
         exchange.ended_ns = NOW_NS + 8_000_000
         self.recorder.finished(exchange)
@@ -190,7 +190,7 @@ def test_the_site_is_told_who_comes_if_it_wants_and_nobody_can_pretend() -> None
 def test_a_request_that_was_refused_before_it_could_be_read_is_recorded_too() -> None:
     house = House()
     exchange = Exchange(
-        seq=7, started_ns=NOW_NS, client="192.0.2.77", scheme="http", method="", target="", fields=()
+        seq=7, started_ns=NOW_NS, client="192.0.2.77", scheme="http", method="", target="", head=RequestHead(())
     )  # fmt: skip
     exchange.status, exchange.refusal, exchange.ended_by = 400, "bad_request", "proxy"
     house.recorder.finished(exchange)
@@ -213,7 +213,7 @@ async def test_a_form_is_on_disk_before_the_site_sees_it_and_its_answer_before_t
     assert contact["email"] == "erika@example.com"
     assert b"erika" not in repr(submitted).encode()
 
-    exchange.status, exchange.response_fields = 303, ((b"Location", b"/danke"),)
+    exchange.status, exchange.answer = 303, AnswerHead(303, ((b"Location", b"/danke"),))
     house.recorder.response_started(exchange)
     assert exchange.response_copy.complete(exchange) is not None
     answered = house.spool.durable[1]

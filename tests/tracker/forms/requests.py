@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from urllib.parse import urlencode
 
-from proxy.exchange import Exchange
+from proxy.exchange import AnswerHead, Exchange, RequestHead
 from tracker.forms.capture import FormCapture, RequestCapture
 from tracker.model import Submission
 from tracker.sealing import Sealer
@@ -27,7 +27,7 @@ def post(target: str = "/kontakt/", content_type: str = URLENCODED, **fields: st
         (name.replace("_", "-").encode(), value.encode()) for name, value in (given | fields).items() if value
     ]  # fmt: skip
     return Exchange(
-        seq=1, started_ns=1, client="192.0.2.1", scheme="https", method="POST", target=target, fields=tuple(head)
+        seq=1, started_ns=1, client="192.0.2.1", scheme="https", method="POST", target=target, head=RequestHead(tuple(head))
     )
 
 
@@ -35,9 +35,8 @@ def answered(exchange: Exchange, status: int, content_type: str = HTML, **fields
     """The same exchange with the head of its answer."""
     exchange.status = status
     head = {"content_type": content_type} | fields
-    exchange.response_fields = tuple(
-        (name.replace("_", "-").title().encode(), value.encode()) for name, value in head.items() if value
-    )
+    fields = tuple((name.replace("_", "-").title().encode(), value.encode()) for name, value in head.items() if value)
+    exchange.answer = AnswerHead(status, fields)
     return exchange
 
 
