@@ -88,7 +88,8 @@ def warnings(seen: Snapshot) -> Iterator[str]:
 def upstream_warnings(seen: Snapshot) -> Iterator[str]:
     # Each worker finds out for itself; what one of them finds is worth a look.
     down: dict[tuple[str, str], int] = {}
-    for worker in seen.workers:
+    serving = [worker for worker in seen.workers if not worker.is_retiring]
+    for worker in serving:
         for server in worker.upstreams:
             if not server.is_up:
                 down[server.url, server.state] = down.get((server.url, server.state), 0) + 1
@@ -96,7 +97,7 @@ def upstream_warnings(seen: Snapshot) -> Iterator[str]:
         why = "its health check fails" if state == "unhealthy" else "requests to it failed"
         yield (
             f"Upstream server {url} gets no new requests while others are up: {why} "
-            f"(seen by {count(workers)} of {count(len(seen.workers))} workers)."
+            f"(seen by {count(workers)} of {count(len(serving))} workers)."
         )
 
 

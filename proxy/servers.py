@@ -169,14 +169,14 @@ class Server:
         # uvloop sets TCP_NODELAY on every TCP connection, as asyncio does (handles/tcp.pyx).
         address, loop = self.address, self._loop
         if address.path is not None:
-            _, upstream = await loop.create_unix_connection(lambda: Upstream(loop), address.path)
+            _, upstream = await loop.create_unix_connection(Upstream, address.path)
             return upstream
         # The name as the certificate has it: SNI has no dot at its end (RFC 6066 3), and none is sent for an address.
         name = str(address.ip).partition("%")[0] if address.ip else address.host.rstrip(".")
         server_hostname = name if self.tls else None
         if address.ip:
             _, upstream = await loop.create_connection(
-                lambda: Upstream(loop), address.host, address.port, ssl=self.tls, server_hostname=server_hostname
+                Upstream, address.host, address.port, ssl=self.tls, server_hostname=server_hostname
             )
             return upstream
         # uvloop tries the addresses of a name one after the other and has no `happy_eyeballs_delay`: one that swallows
@@ -187,7 +187,7 @@ class Server:
         except (RuntimeError, ValueError) as error:  # of uvloop for some sockets; of an empty answer
             raise OSError(str(error)) from error
         _, upstream = await loop.create_connection(
-            lambda: Upstream(loop), sock=reached, ssl=self.tls, server_hostname=server_hostname
+            Upstream, sock=reached, ssl=self.tls, server_hostname=server_hostname
         )
         return upstream
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import ropo
+from proxy.tls import CertificateError, Certificates
 from ropo import banner, listening, secrets, systemd, told
 from ropo.child import IDLE_GRACE_SECS, RETIRE, StatusWriter, first_of, log_to_stderr
 from ropo.children import Child, Children
@@ -72,6 +73,7 @@ async def _run(settings: Settings, config_path: Path, read_again: Callable[[], S
         for name in status.read_all(layout):
             status.remove(layout, name)
         keys = read_keys(settings, layout)
+        check_certificates(settings)
         listeners = Listeners.given(given).reopened(settings.proxy)
         listening.check_free("dashboard.listen", settings.dashboard.listen)
         # Files that dead workers left open: those of worker names that are no longer in use come only here.
@@ -92,6 +94,15 @@ async def _run(settings: Settings, config_path: Path, read_again: Callable[[], S
 def read_keys(settings: Settings, layout: Layout) -> secrets.Keys:
     webhooks = tuple(sink.name for sink in settings.export.sinks if getattr(sink, "secret", None) == "")
     return secrets.read_or_make(layout.secrets, webhooks=webhooks, cookie=not settings.tracker.cookie.secrets)
+
+
+def check_certificates(settings: Settings) -> None:
+    """StartError if a worker could not begin with them: it would die again and again."""
+    if settings.proxy.tls is not None:
+        try:
+            Certificates(settings.proxy.tls)
+        except CertificateError as error:
+            raise StartError(f"proxy.tls.certificates: {error}") from None
 
 
 class Supervisor:
@@ -248,6 +259,7 @@ class Supervisor:
             settings = plan.settings
             if settings.dashboard.listen != self._settings.dashboard.listen:
                 listening.check_free("dashboard.listen", settings.dashboard.listen)
+            check_certificates(settings)
             keys = read_keys(settings, self._layout)
             listeners = self._listeners.reopened(settings.proxy)
         except SettingsError as error:

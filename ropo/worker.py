@@ -20,6 +20,7 @@ import uvloop
 import ropo
 from proxy.server import Proxy
 from proxy.settings import ProxySettings
+from proxy.tls import ignore_unreadable_names
 from ropo.child import (
     IDLE_GRACE_SECS,
     RETIRE,
@@ -31,7 +32,6 @@ from ropo.child import (
     say_ready,
     stop_event,
 )
-from ropo.listening import BACKLOG
 from storage.layout import Layout
 from storage.recovery import recover
 from storage.settings import StorageSettings
@@ -75,6 +75,7 @@ async def serve(orders: WorkerOrders) -> None:
     loop = asyncio.get_running_loop()
     stop, retire = stop_event(loop), asyncio.Event()
     loop.add_signal_handler(RETIRE, retire.set)
+    ignore_unreadable_names()
     raise_open_files(2 * orders.proxy.max_connections + SPARE_FILES)
     storage = orders.storage
     layout = Layout.of(storage)
@@ -91,15 +92,12 @@ async def serve(orders: WorkerOrders) -> None:
     proxy = Proxy(orders.proxy, recorder, loop)
     plain, tls = ([socket.socket(fileno=fd) for fd in fds] for fds in (orders.plain, orders.tls))
     await proxy.start(*plain, tls=tls)
-    for one in (*plain, *tls):
-        # Event loops call listen(2) with a queue of 100 when they begin to serve, whatever it was.
-        one.listen(BACKLOG)
 
     def state() -> dict[str, object]:
         return {
             "kind": "worker", "retiring": retire.is_set(), "epoch": epoch, "exchanges": proxy.seq, "in_flight": proxy.in_flight,
-            "connections": len(proxy.connections), "statuses": dict(proxy.statuses), "refusals": dict(proxy.refusals),
-            "upstream": {"url": orders.proxy.upstream, "idle": proxy.pool.idle, "failures": proxy.pool.failures},
+            "connections": len(proxy.connections), "statuses": proxy.statuses, "refusals": dict(proxy.refusals),
+            "upstreams": proxy.sites.figures,
             "observer_errors": proxy.observer_errors, "bugs": proxy.bugs, "spool": dict(spool.counters),
             "forms": {**recorder.counters, **forms.passed_over},
         }  # fmt: skip
