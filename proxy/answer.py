@@ -22,11 +22,14 @@ class Framing(Enum):
     UNTIL_CLOSE = "it ends with the connection: HTTP/1.0 knows no chunks"
 
 
-def answer_head(message: RawResponseMessage, date_place: int | None = None) -> AnswerHead:
-    """What a parsed head says. `date_place`: a well-formed Date was taken out of it there."""
+def answer_head(
+    message: RawResponseMessage, date_place: int | None = None, *, lines: list[bytes] | None = None
+) -> AnswerHead:
+    """What a parsed head says. `lines`: as its fields stood in it; `date_place`: a well-formed Date was taken out there."""
     answer = AnswerHead(
         message.code,
         message.raw_headers,
+        lines=lines,
         reason=message.reason.encode("utf-8", "surrogateescape"),
         date_place=date_place,
     )
@@ -93,8 +96,8 @@ def _pieces(answer: AnswerHead, framing: Framing, *, close: bool, http_10: bool)
     if answer.chunked or answer.code == 204:
         left_out |= {b"content-length"}
     lines = [
-        b"" if known.is_hop_by_hop or known.lower in left_out else b"\r\n%b: %b" % field
-        for known, field in zip(answer.names, answer.fields, strict=True)
+        b"" if known.is_hop_by_hop or known.lower in left_out else b"\r\n" + line
+        for known, line in zip(answer.names, answer.lines, strict=True)
     ]
     end = b"\r\nTransfer-Encoding: chunked" if framing is Framing.CHUNKED else b""
     if close:

@@ -6,18 +6,17 @@ A head that is the same to the letter as one before, but for its Date, is the sa
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from proxy import llhttp
 from proxy.answer import answer_head
 from proxy.body import Body, ChunkedBody, CountedBody, FramingError, UnboundedBody
 from proxy.fields import Field
-from proxy.heads import AnswerHead
+from proxy.heads import AnswerHead, Remembered
 
 # An origin's fields are its own affair; these bounds only keep memory in hand.
 MAX_HEAD, MAX_FIELD, MAX_FIELDS = 262_144, 65_536, 1_000
 # Heads that are remembered, and how long one may be for that.
-REMEMBERED_HEADS, MAX_REMEMBERED = 256, 4096
+REMEMBERED_HEADS, MAX_REMEMBERED = 1024, 4096
 
 # RFC 9110 5.6.7 IMF-fixdate.
 _DATE = re.compile(rb"\r\nDate: ([A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT)\r\n")
@@ -143,10 +142,21 @@ def _parse(data: bytes, date_at: int) -> AnswerHead:
     except Exception as error:
         raise AnswerError("the head cannot be understood") from error
     place = None if date_at < 0 else data.count(b"\r\n", 0, date_at + 2) - 1
-    return answer_head(message, place)
+    lines = None
+    if _is_regular(data):
+        lines = data.split(b"\r\n")[1:-2]
+        if len(lines) != len(message.raw_headers):
+            lines = None
+    return answer_head(message, place, lines=lines)
 
 
-_known_head = lru_cache(REMEMBERED_HEADS)(_parse)
+def _is_regular(data: bytes) -> bool:
+    """No bare line ends, and no field that goes on in the next line: what a line is then, only the parser knows."""
+    ends = data.count(b"\r\n")
+    return data.count(b"\n") == ends == data.count(b"\r") and b"\n " not in data and b"\n\t" not in data
+
+
+_known_head = Remembered(_parse, REMEMBERED_HEADS)
 
 
 def _end_of_head(data: bytes) -> int:

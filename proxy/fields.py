@@ -45,12 +45,14 @@ class Name(NamedTuple):
     is_hop_by_hop  it ends here
     is_forwarding  it says who the visitor is, also to a site that takes `_` for `-`: see `plainly`
     is_token       it is a name at all
+    is_plain       it goes on as it came, if nobody wishes otherwise
     """
 
     lower: bytes
     is_hop_by_hop: bool
     is_forwarding: bool
     is_token: bool
+    is_plain: bool
 
 
 def plainly(lower: bytes) -> bytes:
@@ -62,7 +64,9 @@ def plainly(lower: bytes) -> bytes:
 @lru_cache(4096)
 def name_of(name: bytes) -> Name:
     lower = name.lower()
-    return Name(lower, lower in HOP_BY_HOP, plainly(lower) in FORWARDING, _is_token(name) is not None)
+    is_hop_by_hop, is_forwarding = lower in HOP_BY_HOP, plainly(lower) in FORWARDING
+    is_plain = not (is_hop_by_hop or is_forwarding or lower in (b"host", HTTP2_SETTINGS))
+    return Name(lower, is_hop_by_hop, is_forwarding, _is_token(name) is not None, is_plain)
 
 
 def named_in_connection(values: Iterable[bytes]) -> frozenset[bytes]:

@@ -7,17 +7,53 @@ Knows what is in a head; how it is read and judged is in `request` and `answer`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
 from proxy.fields import Field, Name, name_of
 from proxy.refusal import Refusal
+
+Head = TypeVar("Head")
+
+
+class Remembered(Generic[Head]):
+    """Heads by what they were read from: at most `most`, those that came in first leave first.
+
+    Only what comes a second time is kept. Much comes once, such as a page with its own cookie, and would only push out
+    what comes again, such as the files of that page.
+    """
+
+    def __init__(self, read: Callable[..., Head], most: int) -> None:
+        self._read = read
+        self._most = most
+        self._heads: dict[Hashable, Head] = {}
+        self._came_once: set[int] = set()
+
+    def __call__(self, *source: Hashable) -> Head:
+        """`read(*source)`, or what that was before. What `read` raises is raised, and not kept."""
+        head = self._heads.get(source)
+        if head is None:
+            head = self._read(*source)
+            self._consider(source, head)
+        return head
+
+    def _consider(self, source: Hashable, head: Head) -> None:
+        mark = hash(source)
+        if mark in self._came_once:
+            if len(self._heads) >= self._most:
+                del self._heads[next(iter(self._heads))]
+            self._heads[source] = head
+        else:
+            if len(self._came_once) >= 8 * self._most:
+                self._came_once.clear()
+            self._came_once.add(mark)
 
 
 class RequestHead:
     """The fields of a request, and what follows from them whatever its method and target are.
 
     fields            in order, names as sent
-    names             what is known of their names, one for each
+    names, lines      what is known of their names, and the line each stood in; one for each
     lowered           lower-case name -> value; the last of several wins
     refusal           why no request with these fields may pass; None if it may
     authority         the Host field; None: HTTP/1.0 without one
@@ -33,12 +69,13 @@ class RequestHead:
     """
 
     __slots__ = (
-        "authority", "chunked", "expects_continue", "fields", "http_10", "keep_alive", "length", "lowered", "memo",
-        "names", "refusal", "upgrade", "upstream_lines",
+        "authority", "chunked", "expects_continue", "fields", "http_10", "keep_alive", "length", "lines", "lowered",
+        "memo", "names", "refusal", "upgrade", "upstream_lines",
     )  # fmt: skip
 
-    def __init__(self, fields: tuple[Field, ...], *, http_10: bool = False) -> None:
+    def __init__(self, fields: tuple[Field, ...], *, lines: list[bytes] | None = None, http_10: bool = False) -> None:
         self.fields = fields
+        self.lines = [b"%b: %b" % field for field in fields] if lines is None else lines
         self.names: list[Name] = [name_of(name) for name, _ in fields]
         self.lowered: dict[bytes, bytes] = {
             name.lower: value for name, (_, value) in zip(self.names, fields, strict=True)
@@ -60,7 +97,7 @@ class AnswerHead:
 
     code, reason      of the status line
     fields            in order, names as sent, but without a Date that is well formed: it changes every second
-    names             what is known of their names, one for each
+    names, lines      what is known of their names, and the line each stood in; one for each
     date_place        where in `fields` that Date stood; None if there was none
     lowered           lower-case name -> value, without that Date
     is_sound          nothing in it could do harm further on
@@ -73,16 +110,23 @@ class AnswerHead:
     """
 
     __slots__ = (
-        "chunked", "close", "code", "date_place", "fields", "is_sound", "length", "lowered", "memo", "names",
-        "pieces", "reason",
+        "chunked", "close", "code", "date_place", "fields", "is_sound", "length", "lines", "lowered",
+        "memo", "names", "pieces", "reason",
     )  # fmt: skip
 
     def __init__(
-        self, code: int, fields: tuple[Field, ...] = (), *, reason: bytes = b"", date_place: int | None = None
+        self,
+        code: int,
+        fields: tuple[Field, ...] = (),
+        *,
+        lines: list[bytes] | None = None,
+        reason: bytes = b"",
+        date_place: int | None = None,
     ) -> None:
         self.code = code
         self.reason = reason
         self.fields = fields
+        self.lines = [b"%b: %b" % field for field in fields] if lines is None else lines
         self.date_place = date_place
         self.names: list[Name] = [name_of(name) for name, _ in fields]
         self.lowered: dict[bytes, bytes] = {

@@ -21,6 +21,7 @@ from proxy.exchange import Exchange
 from proxy.fields import Field
 from proxy.forwarding import Forwarding
 from proxy.heads import AnswerHead, RequestHead
+from proxy.proxy_protocol import ProxyHeader
 from proxy.refusal import Refusal, body_bytes, response
 from proxy.request import read_line, why_incomplete
 from proxy.tunnel import Tunnel
@@ -65,23 +66,21 @@ class Http1(Connection):
     _half_closed = False
     _lingering = False
 
-    def __init__(self, proxy: Proxy, *, scheme: str = "http", client: str | None = None) -> None:
-        """`client` is the visitor's address if the peer is a proxy that told it before the first request."""
+    def __init__(self, proxy: Proxy, *, scheme: str = "http", announced: ProxyHeader | None = None) -> None:
+        """`announced` is what a proxy in front told before the first request, if it speaks the PROXY protocol."""
         super().__init__()
         self.proxy = proxy
         self.scheme = scheme
-        self.peer = client or ""
+        self.peer = ""
         self.trusted = False
+        self._announced = announced
         self.deadline = 0.0
 
     # -- what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        if not self.peer:
-            peername = transport.get_extra_info("peername")
-            self.peer = peername[0] if isinstance(peername, tuple) else "unix"
-        self.trusted = self.proxy.is_trusted(self.peer)
+        self.peer, self.trusted = self.proxy.who_is(transport, self._announced)
         self.deadline = self.proxy.loop.time() + self.proxy.settings.idle_timeout_secs
         if (refusal := self.proxy.admit(self)) is not None:
             self._write(response(refusal, date=self.proxy.date, close=True))

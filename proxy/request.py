@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from proxy import llhttp
 from proxy.body import TOKEN
-from proxy.fields import HTTP2_SETTINGS, has_token, named_in_connection
+from proxy.fields import has_token, named_in_connection
 from proxy.heads import RequestHead, values_of
 from proxy.refusal import Refusal
 
@@ -100,7 +100,9 @@ def why_incomplete(data: bytes, limits: Limits) -> Refusal | None:
         return Refusal.TARGET_TOO_LONG
     if len(data) > limits.head:
         return Refusal.FIELDS_TOO_LARGE
-    if data.count(b"\n") != data.count(b"\r\n") or b"\0" in data:
+    if line_end >= 0 and not _LINE.match(data):
+        return _why_no_line(data[:line_end])
+    if data.count(b"\n") != data.count(b"\r\n") or b"\0" in data or b"\r\n " in data or b"\r\n\t" in data:
         return Refusal.BAD_REQUEST
     return None
 
@@ -112,8 +114,9 @@ def read_head(block: bytes, http_10: bool, limits: Limits) -> RequestHead:
         head = RequestHead((), http_10=http_10)
         head.refusal = fields
         return head
-    head = RequestHead(fields, http_10=http_10)
-    head.refusal = _judge(head)
+    head = RequestHead(fields, lines=block.split(b"\r\n")[:-2], http_10=http_10)
+    # A folded line would be two lines of one field; llhttp refuses it, and this holds if it ever did not.
+    head.refusal = _judge(head) if len(head.lines) == len(fields) else Refusal.BAD_REQUEST
     return head
 
 
@@ -128,7 +131,7 @@ def _parse(block: bytes, http_10: bool, limits: Limits) -> tuple[tuple[bytes, by
         return Refusal.FIELDS_TOO_LARGE
     except Exception:
         return Refusal.BAD_REQUEST
-    if any(len(name) + len(value) > limits.field for name, value in message.raw_headers):
+    if len(block) > limits.field and any(len(name) + len(value) > limits.field for name, value in message.raw_headers):
         return Refusal.FIELDS_TOO_LARGE
     return message.raw_headers
 
@@ -200,29 +203,27 @@ def upstream_head(
 def _upstream_lines(head: RequestHead, changed: Mapping[bytes, bytes], trusted: bool) -> bytes:
     lowered = head.lowered
     named = named_in_connection(values_of(head, b"connection"))
-    lines: list[bytes] = []
-    for known, (name, value) in zip(head.names, head.fields, strict=True):
+    lines = [b""]
+    for known, line in zip(head.names, head.lines, strict=True):
         lower = known.lower
-        if known.is_hop_by_hop or lower == b"host" or lower == HTTP2_SETTINGS or lower in named:
-            continue
-        if known.is_forwarding and not (trusted and lower in _PASSED_ON):
-            continue
-        if lower in changed:
-            value = changed[lower]
-            if not value:
-                continue
-        lines.append(b"\r\n%b: %b" % (name, value))
+        if known.is_plain and lower not in changed and lower not in named:
+            lines.append(line)
+        elif lower in changed:
+            if changed[lower]:
+                lines.append(line[: len(lower)] + b": " + changed[lower])
+        elif trusted and lower in _PASSED_ON:
+            lines.append(line)
     for name, value in changed.items():
         if value and name not in lowered:
-            lines.append(b"\r\n%b: %b" % (name, value))
+            lines.append(b"%b: %b" % (name, value))
     if b"te" in lowered and has_token(lowered[b"te"], b"trailers"):
-        lines.append(b"\r\nTE: trailers")
+        lines.append(b"TE: trailers")
     if head.chunked:
-        lines.append(b"\r\nTransfer-Encoding: chunked")
+        lines.append(b"Transfer-Encoding: chunked")
     if head.upgrade is not None:
-        lines += (b"\r\nConnection: Upgrade\r\nUpgrade: ", head.upgrade)
+        lines += (b"Connection: Upgrade", b"Upgrade: " + head.upgrade)
     # No Via: RFC 9110 7.6.3 asks for it, but nginx and others stop compressing for a request that carries one.
-    return b"".join(lines)
+    return b"\r\n".join(lines)
 
 
 # What a trusted proxy in front says beside the fields that `forwarded` continues.

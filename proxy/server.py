@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -19,8 +20,8 @@ from proxy.acceptor import Acceptor
 from proxy.access_log import AccessLog
 from proxy.downstream import Downstream
 from proxy.exchange import Exchange, Field
-from proxy.forwarded import continued, fields_for, visitor_behind
-from proxy.heads import RequestHead
+from proxy.forwarded import continued, fields_for, plain, visitor_behind
+from proxy.heads import Remembered, RequestHead
 from proxy.http1 import Http1
 from proxy.observer import Observer
 from proxy.proxy_protocol import ProxyHeader
@@ -37,7 +38,7 @@ BACKLOG = 4096
 # What was accepted just before the listeners closed is not among the connections yet; a TLS handshake takes longer.
 ACCEPTED_SECS, HANDSHAKE_SECS = 0.05, 0.5
 # Heads that are remembered, and how long one may be for that: some 4 kB each with what is derived from it.
-REMEMBERED_HEADS, MAX_REMEMBERED = 256, 4096
+REMEMBERED_HEADS, MAX_REMEMBERED = 1024, 4096
 # RFC 8555 8.3: the authority that issues a certificate asks over http before there is one.
 ACME_PATH = "/.well-known/acme-challenge/"
 
@@ -82,7 +83,7 @@ class Proxy:
         self._certificates_at = loop.time()
         self._refreshing: asyncio.Task[None] | None = None
         self.is_trusted = lru_cache(4096)(self._is_trusted)
-        self._known_head = lru_cache(REMEMBERED_HEADS)(self._read_head)
+        self._known_head = Remembered(self._read_head, REMEMBERED_HEADS)
 
     # -- life
 
@@ -102,6 +103,10 @@ class Proxy:
 
     async def _listen(self, listener: socket.socket, *, https: bool) -> None:
         scheme, tls = ("https", self.certificates.context) if https else ("http", None)
+        speaks = Http1
+        if https and self.settings.tls.http2:
+            # Not at the top: without HTTP/2 its library is neither needed nor loaded.
+            from proxy.alpn import ByAlpn as speaks
         handshake = {"ssl_handshake_timeout": self.settings.head_timeout_secs} if https else {}
         if self.settings.proxy_protocol:
 
@@ -109,7 +114,7 @@ class Proxy:
                 """What the header says is taken for the connection's own: it comes from a trusted peer."""
                 said = "https" if header.tls else scheme
                 await self.loop.connect_accepted_socket(
-                    lambda: Http1(self, scheme=said, client=header.source), connection, ssl=tls, **handshake
+                    lambda: speaks(self, scheme=said, announced=header), connection, ssl=tls, **handshake
                 )
 
             self._listening.append(
@@ -124,7 +129,7 @@ class Proxy:
         else:
             self._listening.append(
                 await self.loop.create_server(
-                    lambda: Http1(self, scheme=scheme),
+                    lambda: speaks(self, scheme=scheme),
                     sock=listener,
                     ssl=tls,
                     # listen(2) is called again: without it the queue of waiting connections would shrink to 100.
@@ -144,6 +149,11 @@ class Proxy:
             listening.close()
         await self.sites.stop()
         await asyncio.sleep(ACCEPTED_SECS if self.certificates is None else HANDSHAKE_SECS)
+        for listening in self._listening:
+            if isinstance(listening, Acceptor):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HANDSHAKE_SECS):
+                        await listening.wait_closed()
         quiet = self.loop.time() + idle_grace_secs
         while self.connections and self.loop.time() < quiet:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -309,6 +319,15 @@ class Proxy:
         log.exception('event=proxy_bug at="%s" connection=closed', at)
 
     # -- who is in front
+
+    def who_is(self, transport: asyncio.BaseTransport, announced: ProxyHeader | None) -> tuple[str, bool]:
+        """The address of a new connection, and whether its word about visitors counts."""
+        if announced is not None and announced.source is not None:
+            return announced.source, self.is_trusted(announced.source)
+        peername = transport.get_extra_info("peername")
+        address = plain(peername[0]) if isinstance(peername, tuple) else "unix"
+        # A proxy that announced a connection without saying whose it is: what comes through it is anybody's word.
+        return address, announced is None and self.is_trusted(address)
 
     def _is_trusted(self, peer: str) -> bool:
         try:
