@@ -138,8 +138,10 @@ class Proxy:
                 )
             )
 
-    async def stop(self, *, idle_grace_secs: float = 0.0) -> None:
+    async def stop(self, *, idle_grace_secs: float = 0.0, finish_secs: float | None = None) -> None:
         """Takes no more connections, lets running answers finish for `stop_timeout_secs`, then cuts the rest.
+
+        With `finish_secs` they have so long, and so have tunnels, which else are cut.
 
         A connection that idles may bring one more request for `idle_grace_secs`, which is answered with
         `Connection: close`: a visitor who is just sending it need not send it again. May be cancelled and called again.
@@ -159,9 +161,9 @@ class Proxy:
             await asyncio.sleep(0.02)
         for connection in list(self.connections):
             connection.stop()
-        give_up = self.loop.time() + self.settings.stop_timeout_secs
+        give_up = self.loop.time() + (self.settings.stop_timeout_secs if finish_secs is None else finish_secs)
         # Polled: counting in an Event would cost every exchange something, and a stop happens once.
-        while self.in_flight and self.loop.time() < give_up:  # noqa: ASYNC110
+        while self._runs(tunnels=finish_secs is not None) and self.loop.time() < give_up:
             await asyncio.sleep(0.02)
         flushed = min(give_up, self.loop.time() + 1)
         while self.connections and self.loop.time() < flushed:  # noqa: ASYNC110
@@ -176,6 +178,9 @@ class Proxy:
             self._refreshing.cancel()
         if self.access_log is not None:
             self.access_log.close()
+
+    def _runs(self, *, tunnels: bool) -> bool:
+        return self.in_flight > 0 or (tunnels and any(connection.tunnel for connection in self.connections))
 
     def _sweep(self) -> None:
         """Once a second: one pass over all connections costs less than a timer for every request."""

@@ -128,6 +128,10 @@ class ProxySettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
     stop_timeout_secs: Annotated[
         Seconds, Meta(description="How long running answers may take to finish when ropo stops.")
     ] = 30.0
+    reload_timeout_secs: Annotated[
+        Seconds,
+        Meta(description="How long a worker that a reload replaced may go on with running answers and WebSockets."),
+    ] = 600.0
     max_target_bytes: Annotated[int, Meta(ge=256, le=1_048_576, description="Longest request target; else 414.")] = 8190
     max_field_bytes: Annotated[
         int, Meta(ge=256, le=1_048_576, description="Longest header field, name and value; else 431.")

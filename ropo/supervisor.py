@@ -306,7 +306,7 @@ class Supervisor:
 
     async def _retire(self, child: Child) -> None:
         # Its own settings say how long an answer may take; beside that it has a grace for idle connections.
-        patience = IDLE_GRACE_SECS + child.orders["proxy"].stop_timeout_secs + END_SECS
+        patience = IDLE_GRACE_SECS + child.orders["proxy"].reload_timeout_secs + END_SECS
         await self._children.end([child], patience_secs=patience, hurry=self._hurry, number=RETIRE)
         # If it was killed, what it left is cleared up before somebody gets its name.
         await asyncio.to_thread(self._clear_up, child.name)

@@ -112,17 +112,22 @@ async def serve(orders: WorkerOrders) -> None:
     ended = asyncio.Event()
     telling = asyncio.create_task(writer.run(ended))
     await first_of(stop, retire)
-    await leave(proxy, stop, idle_grace_secs=min(IDLE_GRACE_SECS, orders.proxy.idle_timeout_secs))
+    await leave(
+        proxy,
+        stop,
+        idle_grace_secs=min(IDLE_GRACE_SECS, orders.proxy.idle_timeout_secs),
+        finish_secs=orders.proxy.reload_timeout_secs,
+    )
     await spool.close(proxy.seq)
     ended.set()
     await telling
     writer.remove()
 
 
-async def leave(proxy: Proxy, stop: asyncio.Event, *, idle_grace_secs: float) -> None:
-    """Serves no more. Idle connections have their grace until `stop` is set."""
+async def leave(proxy: Proxy, stop: asyncio.Event, *, idle_grace_secs: float, finish_secs: float) -> None:
+    """Serves no more. Idle connections have their grace, and running answers their time, until `stop` is set."""
     if not stop.is_set():
-        leaving = asyncio.create_task(proxy.stop(idle_grace_secs=idle_grace_secs))
+        leaving = asyncio.create_task(proxy.stop(idle_grace_secs=idle_grace_secs, finish_secs=finish_secs))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({leaving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
