@@ -4,6 +4,7 @@
 #   make run UPSTREAM=http://127.0.0.1:9000 in front of another site
 #   make test [ARGS="-k kill -x"]           all tests; ARGS go to pytest
 #   make bench [ARGS=...]                   speed as ratios, see benchmarks/
+#   make fuzz [SECONDS=600]                 random attacks on the proxy, as long as you like
 #   make lint                               what the style asks for, checked
 #   make clean                              removes .venv and what was built; ./data stays
 #
@@ -11,10 +12,11 @@
 
 PYTHON ?= python3
 CONFIG ?= config.yaml
+SECONDS ?= 600
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq
 
-.PHONY: help run test bench lint clean
+.PHONY: help run test bench fuzz lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +30,9 @@ test: $(VENV)/installed-test
 
 bench: $(VENV)/installed-test
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/installed-test
+	@FUZZ_SECONDS=$(SECONDS) $(VENV)/bin/python -m pytest -m fuzz $(ARGS)
 
 lint: $(VENV)/installed-test
 	@$(VENV)/bin/ruff check .
