@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.conftest import ok, split, value_of
+from proxy.server import Proxy
+from proxy.settings import ProxySettings, SiteSettings
+from tests.proxy.conftest import Watcher, ok, split, until, value_of
+
+pytestmark = pytest.mark.usefixtures("brisk")
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -494,6 +501,236 @@ async def test_the_observer_adds_fields_and_the_record_is_written_before_the_ans
     assert len(front.exchanges) == 1
 
 
+# -- heads that are remembered
+
+
+FIELDS = b" HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n"
+
+
+async def test_equal_fields_with_another_method_or_target_are_another_request(stage) -> None:
+    async def origin(reader, writer) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            first = head.partition(b" HTTP/1.1")[0]
+            writer.write(
+                ok(first) if not first.startswith(b"HEAD") else ok(first).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+            )
+
+    front = await stage(origin)
+    for _ in range(2):
+        reader, writer = await front.connect()
+        for first in (b"GET /a", b"GET /b?c", b"HEAD /a", b"DELETE /a", b"GET /a", b"OPTIONS *", b"GET http://b/x"):
+            writer.write(first + FIELDS)
+            head = await reader.readuntil(b"\r\n\r\n")
+            seen = first.replace(b"http://b", b"")
+            assert b"Content-Length: %d\r\n" % len(seen) in head
+            if not first.startswith(b"HEAD"):
+                assert await reader.readexactly(len(seen)) == seen
+    assert [exchange.method for exchange in front.exchanges[:4]] == ["GET", "GET", "HEAD", "DELETE"]
+    assert front.exchanges[-1].head is front.exchanges[-2].head
+
+
+async def test_what_the_observer_asks_for_holds_for_its_own_request_only(stage) -> None:
+    front = await stage(ok())
+    front.watcher.on_request = lambda exchange: setattr(
+        exchange, "upstream_fields", {b"x-visitor": b"%d" % exchange.seq} if exchange.seq < 3 else {}
+    )
+    front.watcher.on_response = lambda exchange: (
+        [(b"Set-Cookie", b"id=%d" % exchange.seq)] if exchange.seq < 3 else None
+    )
+    answers = [await front.ask(GET) for _ in range(3)]
+    assert [b"x-visitor: %d" % seq in head for seq, head in enumerate(front.heads, 1)] == [True, True, False]
+    assert [value_of(split(answer)[1], b"set-cookie") for answer in answers] == [b"id=1", b"id=2", None]
+
+
+async def test_the_date_of_an_answer_is_its_own_although_its_head_is_remembered(stage) -> None:
+    dates = iter(b"Sun, 06 Nov 1994 08:49:%02d GMT" % second for second in range(10, 20))
+    told: list[bytes] = []
+
+    async def origin(reader, writer) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            told.append(next(dates))
+            writer.write(ok(b"hello", b"Date: " + told[-1], b"Set-Cookie: b=2", b"X: 1", b"Set-Cookie: a=1"))
+
+    front = await stage(origin)
+    for _ in range(4):
+        _, fields, body = split(await front.ask(GET))
+        assert body == b"hello"
+        assert fields == [
+            (b"Content-Length", b"5"), (b"Date", told[-1]), (b"Set-Cookie", b"b=2"), (b"X", b"1"),
+            (b"Set-Cookie", b"a=1"), (b"Connection", b"close"),
+        ]  # fmt: skip
+    assert [exchange.date for exchange in front.exchanges] == told
+    assert front.exchanges[2].answer is front.exchanges[3].answer
+    assert front.exchanges[0].response_fields[1] == (b"Date", told[0])
+
+
+async def test_an_origin_without_a_clock_gets_a_date_that_is_now(stage) -> None:
+    front = await stage(ok())
+    date = value_of(split(await front.ask(GET))[1], b"date")
+    assert abs(parsedate_to_datetime(date.decode()).timestamp() - time.time()) < 60
+
+
+async def test_a_remembered_answer_is_framed_for_whom_it_is_sent_to(stage) -> None:
+    async def origin(reader, writer) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            body = b"" if head.startswith(b"HEAD") else b"5\r\nhello\r\n0\r\n\r\n"
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+
+    front = await stage(origin)
+    for _ in range(2):
+        assert split(await front.ask(GET))[2] == b"5\r\nhello\r\n0\r\n\r\n"
+        assert split(await front.ask(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"))[2] == b"hello"
+        assert split(await front.ask(GET.replace(b"GET", b"HEAD")))[2] == b""
+
+
+# -- several sites, several servers
+
+
+async def test_each_site_has_its_own_origin(stage, site_server) -> None:
+    shop, _ = await site_server(ok(b"shop"))
+    any_blog, _ = await site_server(ok(b"blog"))
+    front = await stage(
+        ok(b"default"),
+        sites=[
+            SiteSettings(hosts=["shop.example", "www.shop.example"], upstream=shop),
+            SiteSettings(hosts=["*.blog.example"], upstream=any_blog, host="upstream"),
+        ],
+    )
+    reader, writer = await front.connect()
+    for start, host, body in (
+        (b"GET /", b"shop.example", b"shop"),
+        (b"GET /", b"WWW.shop.example:8080", b"shop"),
+        (b"GET /", b"lena.blog.example", b"blog"),
+        (b"GET /", b"blog.example", b"default"),
+        (b"GET /", b"192.0.2.1", b"default"),
+        (b"GET http://shop.example/", b"lena.blog.example", b"shop"),  # the target's authority counts, not Host's
+    ):
+        writer.write(start + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(len(body)) == body
+    assert (await front.ask(b"GET / HTTP/1.0\r\n\r\n")).endswith(b"default")
+    assert front.heads[-1].split(b"\r\n")[1].startswith(b"Host: 127.0.0.1:")
+
+
+async def test_a_site_may_be_told_its_own_address_as_host(stage, site_server) -> None:
+    url, heads = await site_server(ok())
+    front = await stage(None, sites=[SiteSettings(hosts=["a"], upstream=url, host="upstream")])
+    await front.ask(GET)
+    assert heads[0].split(b"\r\n")[1] == b"Host: " + url.removeprefix("http://").encode()
+
+
+POST = b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nConnection: close\r\n\r\nname=Lena"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        GET,
+        POST,
+        POST.replace(b"Content-Length: 9", b"Transfer-Encoding: chunked").replace(b"name=", b"9\r\nname=")
+        + b"\r\n0\r\n\r\n",
+    ],
+    ids=["get", "post", "chunked post"],
+)
+async def test_a_server_that_cannot_be_reached_costs_nobody_a_request(stage, site_server, request_bytes: bytes) -> None:
+    got: list[bytes] = []
+
+    async def origin(reader, writer) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        got.append(b"" if head.startswith(b"GET") else await reader.readuntil(b"Lena"))
+        writer.write(ok())
+
+    dead, _ = await site_server(None)
+    alive, _ = await site_server(origin)
+    front = await stage(None, upstream=[dead, alive])
+    for _ in range(4):
+        assert split(await front.ask(request_bytes))[2] == b"hello"
+    assert len(got) == 4
+    [server, other] = front.proxy.sites.servers
+    assert sum(exchange.retries for exchange in front.exchanges) == server.failures_total > 0
+    assert (other.failures_total, server.running, other.running) == (0, 0, 0)
+
+
+async def test_the_load_of_a_server_that_is_down_is_shared_by_all_others(stage, site_server) -> None:
+    dead, _ = await site_server(None)
+    one, first = await site_server(ok())
+    two, second = await site_server(ok())
+    front = await stage(None, upstream=[dead, one, two], upstream_failures=1000)
+    for _ in range(12):
+        assert split(await front.ask(GET))[2] == b"hello"
+    assert min(len(first), len(second)) >= 4
+
+
+async def test_a_server_that_rests_is_asked_once_and_then_used_again(stage, site_server) -> None:
+    async def sulks(reader, writer) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            asked.append(None)
+            if len(asked) == 1:
+                return
+            writer.write(ok(b"again"))
+
+    asked: list[None] = []
+    sulking, _ = await site_server(sulks)
+    alive, _ = await site_server(ok())
+    front = await stage(None, upstream=[sulking, alive], upstream_failures=1, upstream_rest_secs=0.3)
+    assert (await front.ask(GET)).startswith(b"HTTP/1.1 502")
+    assert [split(await front.ask(GET))[2] for _ in range(4)] == [b"hello"] * 4
+    assert [server.state for server in front.proxy.sites.servers] == ["resting", "up"]
+    await asyncio.sleep(0.35)
+    answers = [split(await front.ask(GET))[2] for _ in range(4)]
+    assert answers.count(b"again") == 2
+    assert [server.state for server in front.proxy.sites.servers] == ["up", "up"]
+
+
+async def test_only_when_no_server_can_be_reached_the_visitor_hears_of_it(stage, site_server) -> None:
+    dead = [(await site_server(None))[0] for _ in range(3)]
+    front = await stage(None, upstream=dead)
+    assert (await front.ask(POST)).startswith(b"HTTP/1.1 502 Bad Gateway")
+    [exchange] = front.exchanges
+    assert (exchange.refusal, exchange.retries) == ("upstream_down", 2)
+
+
+async def test_a_post_that_may_have_arrived_goes_to_no_other_server(stage, site_server) -> None:
+    async def hangs_up(reader, writer) -> None:
+        await reader.readuntil(b"Lena")
+
+    one, _ = await site_server(hangs_up)
+    two, heads = await site_server(ok())
+    front = await stage(None, upstream=[one, two])
+    assert (await front.ask(POST)).startswith(b"HTTP/1.1 502 Bad Gateway")
+    assert heads == []
+
+
+async def test_requests_that_run_are_counted_until_each_of_their_ends(stage) -> None:
+    go_on = asyncio.Event()
+
+    async def origin(reader, writer) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await go_on.wait()
+        if head.startswith(b"GET /ok"):
+            writer.write(ok())
+        elif head.startswith(b"GET /cut"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        elif head.startswith(b"GET /ws"):
+            writer.write(b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+        elif head.startswith(b"GET /bad"):
+            writer.write(b"nonsense\r\n\r\n")
+
+    front = await stage(origin)
+    [server] = front.proxy.sites.servers
+    visitors = []
+    for path in (b"ok", b"cut", b"ws", b"bad", b"lost", b"gone"):
+        reader, writer = await front.connect()
+        writer.write(b"GET /%b HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n" % path)
+        visitors.append(writer)
+    await until(lambda: server.running == 6)
+    visitors[-1].transport.abort()
+    await until(lambda: server.running == 5)
+    go_on.set()
+    await front.until_logged(6)
+    assert server.running == 0
+
+
 @given(cuts=st.lists(st.integers(1, 400), max_size=12), pause=st.booleans())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_split_of_the_bytes_gives_the_same_exchange(cuts: list[int], pause: bool) -> None:
@@ -509,10 +746,6 @@ def test_any_split_of_the_bytes_gives_the_same_exchange(cuts: list[int], pause: 
 
 
 async def _split_run(request: bytes, answer: bytes, cuts: list[int], pause: bool) -> None:
-    from proxy.server import Proxy
-    from proxy.settings import ProxySettings
-    from tests.proxy.conftest import Watcher
-
     got: list[bytes] = []
 
     async def origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -531,8 +764,6 @@ async def _split_run(request: bytes, answer: bytes, cuts: list[int], pause: bool
 
     server = await asyncio.start_server(origin, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    import socket
-
     watcher = Watcher()
     loop = asyncio.get_running_loop()
     front = Proxy(ProxySettings(upstream=f"http://127.0.0.1:{port}", stop_timeout_secs=1), watcher, loop)

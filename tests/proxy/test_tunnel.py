@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+
+import pytest
 
 from proxy.tunnel import Tunnel
 from tests.proxy.conftest import ok, split
@@ -92,6 +95,38 @@ async def test_the_end_of_either_side_ends_the_other(stage) -> None:
     assert (await asyncio.wait_for(reader.read(), 10)).endswith(b"bye")
 
 
+async def test_a_tunnel_lives_as_long_as_something_passes_either_way(stage) -> None:
+    front = await stage(echo, tunnel_idle_secs=3600)
+    reader, writer = await front.connect()
+    writer.write(HANDSHAKE % b"websocket")
+    await reader.readuntil(b"glued")
+    [connection] = front.proxy.connections
+    for _ in range(2):
+        connection.deadline = 0.0
+        writer.write(b"ping")
+        assert await reader.readexactly(4) == b"ping"
+        assert connection.deadline > asyncio.get_running_loop().time() + 3000
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_tunnel_in_which_nothing_passes_is_closed_on_both_sides(stage) -> None:
+    ended = asyncio.Event()
+
+    async def origin(reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCH)
+        await reader.read()
+        ended.set()
+
+    front = await stage(origin, tunnel_idle_secs=0.2, idle_timeout_secs=3600, response_timeout_secs=3600)
+    reader, writer = await front.connect()
+    writer.write(HANDSHAKE % b"websocket")
+    assert await reader.readuntil(b"\r\n\r\n") == SWITCH
+    with suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+    await asyncio.wait_for(ended.wait(), 10)
+
+
 class End:
     def __init__(self) -> None:
         self.held: list[bool] = []
@@ -114,13 +149,35 @@ class End:
         self.written.append("close")
 
 
+def tunnel_of(one: End, other: End) -> tuple[Tunnel, list[None]]:
+    passed: list[None] = []
+    return Tunnel(one, other, passed=lambda: passed.append(None)), passed
+
+
 def test_a_slow_end_holds_the_other_one_back() -> None:
     one, other = End(), End()
-    tunnel = Tunnel(one, other)
+    tunnel, passed = tunnel_of(one, other)
     tunnel.hold_back(one)
     tunnel.let_go(one)
     assert (one.held, other.held) == ([], [True, False])
     tunnel.pass_on(one, b"x")
+    tunnel.pass_on(other, b"y")
+    assert len(passed) == 2
     assert tunnel.ended(one) is True
     assert tunnel.ended(other) is False
-    assert (one.written, other.written) == (["close"], [b"x", "eof"])
+    assert (one.written, other.written) == ([b"y", "close"], [b"x", "eof"])
+
+
+def test_an_end_that_is_lost_closes_the_other_one() -> None:
+    one, other = End(), End()
+    tunnel, _ = tunnel_of(one, other)
+    tunnel.lost(other)
+    assert (one.written, other.written) == (["close"], [])
+
+
+def test_an_end_that_knows_no_half_closed_connection_is_closed() -> None:
+    one, other = End(), End()
+    other.can_write_eof = lambda: False
+    tunnel, _ = tunnel_of(one, other)
+    assert tunnel.ended(one) is False
+    assert other.written == ["close"]
