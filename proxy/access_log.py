@@ -89,7 +89,7 @@ def _combined(exchange: Exchange, limit: int) -> bytes:
     lowered = exchange.lowered
     request = b"-"
     if exchange.method:
-        version = b"HTTP/1.0" if exchange.head.http_10 else b"HTTP/1.1"
+        version = b"HTTP/2.0" if exchange.is_http2 else b"HTTP/1.0" if exchange.head.http_10 else b"HTTP/1.1"
         request = b"%b %b %b" % (
             _safe(_octets(exchange.method), limit),
             _safe(_octets(exchange.target), limit),

@@ -25,6 +25,7 @@ class Exchange:
     client            address of the peer, or the one a trusted proxy in front named
     scheme            http or https, as the visitor used it
     method, target    as sent; `target` is the raw request target, never decoded
+    is_http2          the visitor spoke HTTP/2; if not, `head` says whether it was HTTP/1.0
     head              the request's fields; exchanges with the same fields share it (see `heads`)
     status            what the visitor got: 0 while unanswered, 499 when the visitor left before an answer
     answer            the upstream's fields; None for a refusal
@@ -58,6 +59,7 @@ class Exchange:
     refusal: str | None = None
     retries = 0
     upgraded = False
+    is_http2 = False
     upstream_fields: Mapping[bytes, bytes] = _NOTHING
     request_copy: Any = None
     response_copy: Any = None

@@ -86,6 +86,7 @@ class Http2Stream:
             refusal = Refusal.CONTENT_TOO_LARGE
         self.ended = self.body_whole = ended
         exchange = proxy.new_exchange(self, request.method, request.target, head, time.time_ns())
+        exchange.is_http2 = True
         if gone:
             exchange.status, exchange.ended_by = 499, "client"
             proxy.observe_start(exchange)

@@ -69,6 +69,9 @@ def test_combined_is_nginxs_with_duration_and_end(in_berlin) -> None:
 
 def test_the_version_is_the_visitors() -> None:
     assert b'"GET /a?b=c HTTP/1.0" 200' in line(exchange(http_10=True), "combined")
+    over_http2 = exchange()
+    over_http2.is_http2 = True
+    assert b'"GET /a?b=c HTTP/2.0" 200' in line(over_http2, "combined")
 
 
 def test_what_is_not_there_is_a_dash(in_berlin) -> None:
