@@ -115,7 +115,8 @@ def _pieces(answer: AnswerHead, framing: Framing, *, close: bool, http_10: bool)
 
 def interim_head(answer: AnswerHead) -> bytes:
     """A 1xx head for the visitor (RFC 9110 15.2)."""
-    return _plain_head(answer, [not name.is_hop_by_hop for name in answer.names])
+    # RFC 9110 8.6: there is no Content-Length in a 1xx. Who believed one would take the final answer for its body.
+    return _plain_head(answer, [not (name.is_hop_by_hop or name.lower == b"content-length") for name in answer.names])
 
 
 def switched_head(answer: AnswerHead) -> bytes:

@@ -36,9 +36,10 @@ class AnswerReader:
     rest     after a 101: the bytes of the other protocol that came with the head
     """
 
-    __slots__ = ("_pending", "_read", "_to_head", "body", "date", "excess", "rest")
+    __slots__ = ("_interim_bytes", "_pending", "_read", "_to_head", "body", "date", "excess", "rest")
 
     def __init__(self) -> None:
+        self._interim_bytes = 0
         self._pending = b""
         self._read = b""
         self._to_head = False
@@ -50,6 +51,7 @@ class AnswerReader:
     def expect(self, *, to_head: bool) -> None:
         """A request has been sent. `to_head`: its method was HEAD, so there is no body whatever the fields say."""
         self._to_head = to_head
+        self._interim_bytes = 0
         self.body = None
 
     def feed(self, data: bytes) -> list[AnswerHead]:
@@ -70,6 +72,11 @@ class AnswerReader:
             head = self._head(data[:end])
             data = data[end:]
             heads.append(head)
+            if head.code < 200:
+                # Each gives the site more time: without a bound, for ever.
+                self._interim_bytes += end
+                if head.code < 100 or self._interim_bytes > MAX_HEAD:
+                    raise AnswerError("no status, or too many interim answers")
             if head.code == 101:
                 self.rest = data
                 break

@@ -21,6 +21,7 @@ from proxy.answer_reader import AnswerError
 from proxy.body import chunk, last_chunk
 from proxy.downstream import Downstream, RequestError
 from proxy.exchange import Exchange
+from proxy.fields import plainly
 from proxy.heads import AnswerHead
 from proxy.refusal import Refusal, body_bytes
 from proxy.request import is_idempotent, upstream_head
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Forwarding:
-    """`start` is what goes upstream of the request line; `authority` is the host the visitor means.
+    """`start` is what goes upstream of the request line.
 
     answering   the final answer's head is known
     """
@@ -47,18 +48,16 @@ class Forwarding:
     _ended = False
     _sent = False  # some of the answer has left
     _close_upstream = False
+    _continued = False  # the site said 100
     _request_held = False
     _response_held = False
 
-    def __init__(
-        self, proxy: Proxy, downstream: Downstream, exchange: Exchange, start: bytes, authority: bytes | None
-    ) -> None:
+    def __init__(self, proxy: Proxy, downstream: Downstream, exchange: Exchange, start: bytes) -> None:
         self._proxy = proxy
         self.downstream = downstream
         self.exchange = exchange
         self._start = start
-        self._authority = authority
-        self._site = proxy.sites.site_for(authority)
+        self._site = proxy.sites.site_for(exchange.head.authority)
         # The request's end has been handed on, or there is no body.
         self._request_sent = self._bodiless = downstream.body_whole
 
@@ -71,7 +70,7 @@ class Forwarding:
     def _go(self, server: Server) -> None:
         """To the server whose turn it is, over an idle connection if there is one."""
         self._server = server
-        upstream = server.take(may_retry=self._may_repeat())
+        upstream = server.take()
         if upstream is not None:
             self._reused = True
             self._send(upstream)
@@ -109,14 +108,14 @@ class Forwarding:
         server.running += 1
         upstream.begin(self, to_head=exchange.method == "HEAD")
         head = exchange.head
-        authority, site = self._authority, self._site
+        authority, site = head.authority, self._site
         lines = upstream_head(
             self._start,
             head,
             changed=exchange.upstream_fields,
             host=authority if authority is not None and site.keep_host else server.address.host_field,
             trusted=downstream.trusted,
-            forwarding=self._proxy.forwarding_lines(downstream, exchange, authority),
+            forwarding=self._proxy.forwarding_lines(downstream, exchange),
         )
         self._wait_for_upstream()
         if self._request_sent:
@@ -151,10 +150,15 @@ class Forwarding:
         if not downstream.body_whole:
             if out:
                 upstream.transport.writelines(out)
-                self._wait_for_visitor()
+                if self.awaits_continue:
+                    self._wait_for_upstream()
+                else:
+                    self._wait_for_visitor()
             return
         if chunked:
-            out.append(last_chunk(downstream.trailers))
+            # What the observer changes in the head must not come back behind the body.
+            changed = exchange.upstream_fields
+            out.append(last_chunk(tuple(t for t in downstream.trailers if plainly(t[0].lower()) not in changed)))
         if exchange.request_copy is None:
             self._send_end(out)
         else:
@@ -195,6 +199,7 @@ class Forwarding:
     def _interim(self, answer: AnswerHead) -> None:
         if answer.is_sound:
             self.downstream.send_interim(answer)
+            self._continued = self._continued or answer.code == 100
         self._wait_for_upstream()
 
     def _answer(self, answer: AnswerHead) -> None:
@@ -213,6 +218,8 @@ class Forwarding:
         if not self._request_sent or proxy.stopping:
             # An answer before the request is whole, such as 413: the rest of it is not waited for.
             self.downstream.keep_alive = False
+            # Whether the site will read that rest as what it is nobody knows ("CL.0").
+            self._close_upstream = True
         self.downstream.send_head(answer, date, proxy.observe_response(exchange))
         self.answering = True
 
@@ -285,7 +292,7 @@ class Forwarding:
         exchange.refusal = refusal.reason
         exchange.ended_by = refusal.ended_by
         exchange.answer = exchange.response_copy = None
-        exchange.response_bytes = body_bytes(refusal)
+        exchange.response_bytes = body_bytes(refusal) if exchange.method != "HEAD" else 0
         whole = downstream.body_whole
         self._finish()
         self._drop_upstream()
@@ -359,7 +366,7 @@ class Forwarding:
 
     def expired(self) -> None:
         """Nothing has moved for too long."""
-        if not self.downstream.body_whole and not self._upstream_blocks():
+        if not self.downstream.body_whole and not self._upstream_blocks() and not self.awaits_continue:
             self.downstream.keep_alive = False
             self.refuse(Refusal.REQUEST_TIMEOUT)
         elif not self.answering:
@@ -371,6 +378,12 @@ class Forwarding:
         else:
             self._server.failed()
             self.refuse(Refusal.UPSTREAM_SLOW)
+
+    @property
+    def awaits_continue(self) -> bool:
+        """The visitor waits for the site's 100 before it sends the body (RFC 9110 10.1.1): the site is to blame."""
+        exchange = self.exchange
+        return exchange.head.expects_continue and not (self._continued or self.answering or exchange.request_bytes)
 
     # -- small steps
 

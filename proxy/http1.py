@@ -23,7 +23,7 @@ from proxy.forwarding import Forwarding
 from proxy.heads import AnswerHead, RequestHead
 from proxy.proxy_protocol import ProxyHeader
 from proxy.refusal import Refusal, body_bytes, response
-from proxy.request import read_line, why_incomplete
+from proxy.request import read_line, why_incomplete, with_host
 from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -159,6 +159,8 @@ class Http1(Connection):
                 # The head has begun and is not complete: from here its own clock runs, whatever trickles in.
                 self._begun = True
                 self.deadline = proxy.loop.time() + proxy.settings.head_timeout_secs
+            if self._half_closed:
+                self.close()  # the rest will not come
             return
         end += 4
         self._begun = False
@@ -171,6 +173,8 @@ class Http1(Connection):
             self._refuse(*_what_was_asked(data), _NO_HEAD, Refusal.FIELDS_TOO_LARGE)
             return
         head = proxy.read_head(data[begin:end], http_10)
+        if authority is not None and authority != head.authority:
+            head = with_host(head, authority)
         self._unread = data[end:]
         method, target = method.decode(), target.decode("utf-8", "surrogateescape")
         refusal = head.refusal
@@ -183,10 +187,10 @@ class Http1(Connection):
         self._method = method
         self.keep_alive = head.keep_alive
         exchange = proxy.new_exchange(self, method, target, head, time.time_ns())
-        if proxy.https_port and exchange.scheme == "http" and (there := proxy.on_https(exchange, authority)):
+        if proxy.https_port and exchange.scheme == "http" and (there := proxy.on_https(exchange)):
             self._answer_ourselves(exchange, Refusal.HTTPS_ONLY, location=there)
             return
-        self.forwarding = forwarding = Forwarding(proxy, self, exchange, start, authority or head.authority)
+        self.forwarding = forwarding = Forwarding(proxy, self, exchange, start)
         forwarding.start()
 
     def _expect_body(self, head: RequestHead) -> Refusal | None:
@@ -230,11 +234,11 @@ class Http1(Connection):
 
     def _answer_ourselves(self, exchange: Exchange, refusal: Refusal, *, location: bytes | None = None) -> None:
         proxy, with_body = self.proxy, exchange.method != "HEAD"
-        close = not self.keep_alive or not self.body_whole
+        close = not self.keep_alive or not self.body_whole or proxy.stopping
         exchange.status = refusal.status
         exchange.refusal = refusal.reason
         exchange.ended_by = refusal.ended_by
-        exchange.response_bytes = body_bytes(refusal)
+        exchange.response_bytes = body_bytes(refusal) if with_body else 0
         proxy.observe_start(exchange)
         proxy.finish(exchange)
         self._write(response(refusal, date=proxy.date, close=close, with_body=with_body, location=location))
@@ -342,7 +346,7 @@ class Http1(Connection):
 
     def waited_for_upload(self, secs: float) -> None:
         """`secs` went by in which more of the request's body was welcome. Called about once a second."""
-        if self.forwarding is None or not self._may_read():
+        if self.forwarding is None or self.forwarding.awaits_continue or not self._may_read():
             return
         self.upload_waited_secs += secs
         if (

@@ -185,7 +185,9 @@ def _pieces(answer: AnswerHead) -> tuple[bytes, bytes, bytes]:
 
 def interim_block(answer: AnswerHead) -> bytes:
     """The head of a 1xx answer."""
-    return _encode(b":status", b"%d" % answer.code) + _passed(answer.fields)
+    # No Content-Length, for what `answer.interim_head` says.
+    fields = [field for field in answer.fields if field[0].lower() != b"content-length"]
+    return _encode(b":status", b"%d" % answer.code) + _passed(fields)
 
 
 def trailer_block(trailers: Iterable[Field]) -> bytes:

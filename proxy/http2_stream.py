@@ -93,13 +93,13 @@ class Http2Stream:
             proxy.finish(exchange)
         elif refusal is not None:
             self._answer_ourselves(exchange, refusal)
-        elif proxy.https_port and exchange.scheme == "http" and (there := proxy.on_https(exchange, head.authority)):
+        elif proxy.https_port and exchange.scheme == "http" and (there := proxy.on_https(exchange)):
             self._answer_ourselves(exchange, Refusal.HTTPS_ONLY, location=there)
         else:
             if not ended:
                 self._expected = None if head.chunked else head.length
                 proxy.uploads.add(self)
-            self.forwarding = Forwarding(proxy, self, exchange, request.start, head.authority)
+            self.forwarding = Forwarding(proxy, self, exchange, request.start)
             self.forwarding.start()
 
     def _answer_ourselves(self, exchange: Exchange, refusal: Refusal, *, location: bytes | None = None) -> None:
@@ -175,7 +175,7 @@ class Http2Stream:
 
     def waited_for_upload(self, secs: float) -> None:
         """As Http1's: `secs` went by in which more of the body was welcome."""
-        if self.forwarding is None or self._held_back or self._unread:
+        if self.forwarding is None or self.forwarding.awaits_continue or self._held_back or self._unread:
             return
         self.upload_waited_secs += secs
         least = self.connection.proxy.settings.min_upload_bytes_per_sec

@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from proxy import llhttp
 from proxy.body import TOKEN
-from proxy.fields import has_token, named_in_connection
+from proxy.fields import has_token, named_in_connection, plainly
 from proxy.heads import RequestHead, values_of
 from proxy.refusal import Refusal
 
@@ -36,6 +36,9 @@ _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 9.2.2
 
 _DIGITS = re.compile(rb"[0-9]{1,18}")
+
+_PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")  # RFC 9110 7.8
+_CARRIES_HTTP = re.compile(rb"h2|http|tls", re.IGNORECASE)
 
 
 class RequestLine(NamedTuple):
@@ -120,6 +123,16 @@ def read_head(block: bytes, http_10: bool, limits: Limits) -> RequestHead:
     return head
 
 
+def with_host(head: RequestHead, authority: bytes) -> RequestHead:
+    """The head with the authority of an absolute-form target as its Host (RFC 9112 3.2.2). `authority` is a good one."""
+    if head.refusal is not None:
+        return head
+    kept = [field for field, known in zip(head.fields, head.names, strict=True) if known.lower != b"host"]
+    changed = RequestHead(((b"Host", authority), *kept), http_10=head.http_10)
+    changed.refusal = _judge(changed)
+    return changed
+
+
 def _parse(block: bytes, http_10: bool, limits: Limits) -> tuple[tuple[bytes, bytes], ...] | Refusal:
     if block.count(b"\n") > limits.fields + 1 or len(block) > limits.head:
         return Refusal.FIELDS_TOO_LARGE
@@ -159,6 +172,9 @@ def _judge(head: RequestHead) -> Refusal | None:
         head.length = int(length)
     if len(lowered) != len(head.fields) and any(len(values_of(head, name)) > 1 for name in _SINGLE):
         return Refusal.BAD_FRAMING
+    if any(b"_" in name and plainly(name) in _SINGLE for name in lowered):
+        # To CGI and WSGI these are the field itself: a body that is framed by it would swallow the next request.
+        return Refusal.BAD_FRAMING
 
     connection = b", ".join(values_of(head, b"connection")) or None
     if head.http_10:
@@ -168,9 +184,9 @@ def _judge(head: RequestHead) -> Refusal | None:
         head.expects_continue = lowered.get(b"expect", b"").lower() == b"100-continue"
         if b"upgrade" in lowered and has_token(connection, b"upgrade"):
             wanted = lowered[b"upgrade"]
-            # h2c would carry requests past us that nobody checks; a body and a switch at once leave the framing in
-            # doubt.
-            if not has_token(wanted, b"h2c") and not head.chunked and not head.length:
+            # One protocol, by name: `"h2c"` in quotes is h2c to some. h2c and HTTP/2.0 would carry requests past us that
+            # nobody checks; a body and a switch at once leave the framing in doubt.
+            if _PROTOCOL.fullmatch(wanted) and not _CARRIES_HTTP.match(wanted) and not head.chunked and not head.length:
                 head.upgrade = wanted
     return None
 
@@ -206,6 +222,8 @@ def _upstream_lines(head: RequestHead, changed: Mapping[bytes, bytes], trusted: 
     lines = [b""]
     for known, line in zip(head.names, head.lines, strict=True):
         lower = known.lower
+        if b"_" in lower and lower not in changed and plainly(lower) in changed:
+            continue  # what the observer says, in a spelling that some take for the same
         if known.is_plain and lower not in changed and lower not in named:
             lines.append(line)
         elif lower in changed:

@@ -163,7 +163,7 @@ class Proxy:
             connection.stop()
         give_up = self.loop.time() + (self.settings.stop_timeout_secs if finish_secs is None else finish_secs)
         # Polled: counting in an Event would cost every exchange something, and a stop happens once.
-        while self._runs(tunnels=finish_secs is not None) and self.loop.time() < give_up:
+        while self._runs(tunnels=finish_secs is not None) and self.loop.time() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         flushed = min(give_up, self.loop.time() + 1)
         while self.connections and self.loop.time() < flushed:  # noqa: ASYNC110
@@ -267,16 +267,16 @@ class Proxy:
             client, scheme = origin.address, origin.scheme or scheme
         return Exchange(self.seq, started_ns, client, scheme, method, target, head)
 
-    def forwarding_lines(self, downstream: Downstream, exchange: Exchange, authority: bytes | None) -> bytes:
+    def forwarding_lines(self, downstream: Downstream, exchange: Exchange) -> bytes:
         """What the site is told of the visitor."""
-        style = self.settings.forwarded
+        style, authority = self.settings.forwarded, exchange.head.authority
         if downstream.trusted:
             return continued(exchange.head.fields, downstream.peer, exchange.scheme, authority, style)
         return fields_for(downstream.peer, exchange.scheme, authority, style)
 
-    def on_https(self, exchange: Exchange, authority: bytes | None) -> bytes | None:
+    def on_https(self, exchange: Exchange) -> bytes | None:
         """Where an http request is to be asked instead; None if it may be asked over http."""
-        authority = authority or exchange.head.authority
+        authority = exchange.head.authority
         if authority is None or exchange.target[:1] != "/" or exchange.target.startswith(ACME_PATH):
             return None
         host = authority[: authority.rindex(b"]") + 1] if b"]" in authority else authority.partition(b":")[0]

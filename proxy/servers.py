@@ -137,14 +137,15 @@ class Server:
     def idle(self) -> int:
         return len(self._idle)
 
-    def take(self, *, may_retry: bool) -> Upstream | None:
-        """An idle connection, or None. One that must not fail (`may_retry` False) is looked at once more."""
+    def take(self) -> Upstream | None:
+        """An idle connection on which nothing has arrived and that has not ended, or None."""
         oldest = self._now() - self._settings.upstream_idle_secs
         while self._idle:
             upstream = self._idle.pop()
             if upstream.lost or upstream.transport.is_closing():
                 continue
-            if upstream.idle_since < oldest or (not may_retry and upstream.is_stale()):
+            # What has arrived already would be read as the answer to this request, and reach another visitor.
+            if upstream.idle_since < oldest or upstream.is_stale():
                 upstream.close()
                 continue
             return upstream

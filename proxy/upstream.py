@@ -22,6 +22,7 @@ class Upstream(Connection):
     forwarding: Forwarding | None = None
     idle_since = 0.0
     lost = False
+    _poll: select.poll | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,9 +78,10 @@ class Upstream(Connection):
         """Whether the other side has already closed or sent something, though the loop has not told us yet."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return True
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def close(self) -> None:
         if self.transport is not None:

@@ -26,6 +26,7 @@ KNOWS_PROXY = {"tracker/recorder.py"}
 
 # Sources without a test file of their own, and where they are tested instead.
 UNMIRRORED: dict[str, str] = {
+    "proxy/downstream.py": "an interface; tests/proxy/test_http1.py and test_http2_stream.py show both who keep it",
     "proxy/observer.py": "an interface; tests/proxy/test_forwarding.py shows what its caller does",
     "proxy/connection.py": "backpressure of both sides: tests/proxy/test_forwarding.py, with slow visitors and uploads",
     "proxy/copies.py": "what the observer gets of a body: tests/proxy/test_forwarding.py",
@@ -35,7 +36,11 @@ UNMIRRORED: dict[str, str] = {
 }
 
 # Tests that mirror no source file.
-FREE_TESTS = ("tests/e2e/", "tests/support/", "tests/test_house.py", "tests/test_repository.py")
+FREE_TESTS = (
+    "tests/e2e/", "tests/support/", "tests/test_house.py", "tests/test_repository.py",
+    # What holds for the proxy as a whole, against attackers on either side.
+    "tests/proxy/test_smuggling.py", "tests/proxy/test_hostile_origin.py",
+)  # fmt: skip
 
 
 def modules() -> list[str]:

@@ -526,7 +526,9 @@ async def test_equal_fields_with_another_method_or_target_are_another_request(st
             if not first.startswith(b"HEAD"):
                 assert await reader.readexactly(len(seen)) == seen
     assert [exchange.method for exchange in front.exchanges[:4]] == ["GET", "GET", "HEAD", "DELETE"]
-    assert front.exchanges[-1].head is front.exchanges[-2].head
+    assert front.exchanges[-2].head is front.exchanges[-3].head
+    # RFC 9112 3.2.2: the target's authority is the Host, and that changes no other request with these fields.
+    assert [exchange.get(b"host") for exchange in front.exchanges[-3:]] == ["a", "a", "b"]
 
 
 async def test_what_the_observer_asks_for_holds_for_its_own_request_only(stage) -> None:
@@ -795,3 +797,30 @@ async def _split_run(request: bytes, answer: bytes, cuts: list[int], pause: bool
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({cut % len(data) for cut in cuts} | {0, len(data)})
     return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+
+
+async def test_a_visitor_who_waits_for_the_sites_100_is_not_the_slow_one(stage, brisk) -> None:
+    async def origin(reader, writer) -> None:
+        await reader.read()
+
+    front = await stage(origin, response_timeout_secs=0.3, stall_timeout_secs=0.1)
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    assert b"504 Gateway" in await front.ask(request)
+    [exchange] = front.exchanges
+    assert (exchange.ended_by, exchange.refusal) == ("upstream", "upstream_slow")
+
+
+async def test_what_the_observer_took_away_does_not_come_back_as_a_trailer(stage) -> None:
+    async def origin(reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        ended = await reader.readuntil(b"\r\n\r\n")
+        writer.write(ok(ended))
+
+    front = await stage(origin)
+    front.watcher.on_request = lambda exchange: setattr(exchange, "upstream_fields", {b"x-ropo-visitor": b"v1"})
+    answer = await front.ask(
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1\r\nx\r\n0\r\nX-Ropo-Visitor: forged\r\nX_Ropo_Visitor: forged\r\nX-Sum: 1\r\n\r\n"
+    )
+    assert b"X-Sum: 1" in answer
+    assert b"forged" not in answer

@@ -88,9 +88,9 @@ async def test_the_newest_idle_connection_is_taken_first(start: Start) -> None:
     server.give_back(one)
     server.give_back(two)
     assert server.idle == 2
-    assert server.take(may_retry=True) is two
-    assert server.take(may_retry=True) is one
-    assert server.take(may_retry=True) is None
+    assert server.take() is two
+    assert server.take() is one
+    assert server.take() is None
     one.abort()
     two.abort()
 
@@ -100,7 +100,7 @@ async def test_an_old_connection_is_not_taken_and_is_swept(start: Start) -> None
     server = server_at((await start()).url, now=clock, upstream_idle_secs=4)
     server.give_back(await server.connect())
     clock.pass_by(4.1)
-    assert server.take(may_retry=True) is None
+    assert server.take() is None
     server.give_back(await server.connect())
     server.sweep()
     assert server.idle == 1
@@ -110,7 +110,7 @@ async def test_an_old_connection_is_not_taken_and_is_swept(start: Start) -> None
 
 
 @pytest.mark.parametrize("over", ["tcp", "unix"])
-async def test_what_the_server_has_closed_is_not_taken_for_a_request_that_must_not_fail(
+async def test_what_the_server_has_closed_is_not_taken(
     start: Start, tmp_path: Path, over: str
 ) -> None:
     backend = await start(path=tmp_path / "http.sock" if over == "unix" else None)
@@ -121,7 +121,7 @@ async def test_what_the_server_has_closed_is_not_taken_for_a_request_that_must_n
         with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as same:
             same.shutdown(socket.SHUT_WR)
     # No loop turn in between: asyncio has not been told of the end yet.
-    assert server.take(may_retry=False) is None
+    assert server.take() is None
 
 
 async def test_a_connection_that_was_lost_while_it_idled_is_passed_over(start: Start) -> None:
@@ -131,7 +131,7 @@ async def test_a_connection_that_was_lost_while_it_idled_is_passed_over(start: S
     server.give_back(one)
     await backend.stop()
     await eventually(lambda: one.lost, "the end is known")
-    assert server.take(may_retry=True) is None
+    assert server.take() is None
 
 
 async def test_no_more_are_kept_than_the_setting_says(start: Start) -> None:
@@ -163,7 +163,7 @@ async def test_over_a_unix_socket_it_answers_as_over_tcp(start: Start, tmp_path:
     upstream = await server.connect()
     assert await exchange(upstream) == b"one"
     server.give_back(upstream)
-    assert server.take(may_retry=False) is upstream
+    assert server.take() is upstream
     assert await exchange(upstream) == b"one"
     assert backend.accepted == 1
     upstream.close()

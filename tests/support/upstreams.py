@@ -134,7 +134,7 @@ async def ask(balancer: Balancer, target: str = "/") -> str | None:
         tried.append(server)
         server.running += 1
         try:
-            upstream = server.take(may_retry=False) or await server.connect()
+            upstream = server.take() or await server.connect()
         except OSError:
             server.running -= 1
             continue
