@@ -35,6 +35,8 @@ READ_AHEAD = 2**16
 # After a FIN from a visitor who waits for an answer: a half-closed client (`nc`, some health checks) gets it if it
 # comes this soon; a browser that went away looks the same, and the upstream must not work for it much longer.
 HALF_CLOSED_SECS = 1.0
+# The same while an answer runs and none of it has come for so long.
+HALF_CLOSED_ANSWERING_SECS = 5.0
 # RFC 9112 9.6: how long the rest of a refused upload is read and thrown away, so that the answer is not lost by a reset.
 LINGER_SECS = 5.0
 # How long an upload may be slower than `min_upload_bytes_per_sec` before it is given up, as Apache's mod_reqtimeout.
@@ -355,9 +357,16 @@ class Http1(Connection):
         ):
             self.forwarding.expired()
 
-    def _give_up_half_closed(self, forwarding: Forwarding) -> None:
-        if self.forwarding is forwarding and not forwarding.answering:
+    def _give_up_half_closed(self, forwarding: Forwarding, seen_bytes: int = -1) -> None:
+        """The visitor has said no more for a while. `seen_bytes`: of the answer had left when that was last asked."""
+        if self.forwarding is not forwarding:
+            return
+        sent_bytes = forwarding.exchange.response_bytes
+        if not forwarding.answering or (sent_bytes == seen_bytes and not self.write_paused):
             self.abort()
+        else:
+            # What is sent to somebody who is gone comes back as a reset; only a silent answer must be asked after.
+            self.proxy.loop.call_later(HALF_CLOSED_ANSWERING_SECS, self._give_up_half_closed, forwarding, sent_bytes)
 
     def stop(self) -> None:
         """No further request is taken; an idle connection ends now, unless one has just come and waits to be read."""

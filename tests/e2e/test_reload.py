@@ -163,8 +163,8 @@ async def eventually(question: Callable[[], Any], what: str) -> None:
 
 
 @asynccontextmanager
-async def visitors(port: int) -> AsyncIterator[Visitors]:
-    them = Visitors(port)
+async def visitors(port: int, them: Visitors | None = None) -> AsyncIterator[Visitors]:
+    them = them or Visitors(port)
     tasks = [asyncio.create_task(them.kept_alive(f"k{n}", 0.005 * (n + 1))) for n in range(6)]
     tasks += [asyncio.create_task(them.kept_alive(f"seldom{n}", 0.7)) for n in range(3)]
     tasks += [asyncio.create_task(them.fresh(f"f{n}")) for n in range(3)]

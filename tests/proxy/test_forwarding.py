@@ -824,3 +824,42 @@ async def test_what_the_observer_took_away_does_not_come_back_as_a_trailer(stage
     )
     assert b"X-Sum: 1" in answer
     assert b"forged" not in answer
+
+
+async def test_a_visitor_who_leaves_a_silent_answer_frees_the_upstream(stage, monkeypatch) -> None:
+    monkeypatch.setattr("proxy.http1.HALF_CLOSED_SECS", 0.05)
+    monkeypatch.setattr("proxy.http1.HALF_CLOSED_ANSWERING_SECS", 0.1)
+    freed = asyncio.Event()
+
+    async def origin(reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        assert await reader.read() == b""
+        freed.set()
+
+    front = await stage(origin)
+    reader, writer = await front.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    await reader.readuntil(b"data: 1")
+    writer.write_eof()
+    await asyncio.wait_for(freed.wait(), 10)
+    [exchange] = await front.until_logged()
+    assert (exchange.status, exchange.ended_by) == (200, "client")
+
+
+async def test_a_half_closed_visitor_gets_an_answer_that_takes_its_time_but_runs(stage, monkeypatch) -> None:
+    monkeypatch.setattr("proxy.http1.HALF_CLOSED_SECS", 0.05)
+    monkeypatch.setattr("proxy.http1.HALF_CLOSED_ANSWERING_SECS", 0.2)
+
+    async def origin(reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):
+            await asyncio.sleep(0.06)
+            writer.write(b"x")
+
+    front = await stage(origin)
+    reader, writer = await front.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    writer.write_eof()
+    assert (await asyncio.wait_for(reader.read(), 10)).endswith(b"xxxxxxxx")
