@@ -193,6 +193,12 @@ class ChunkedBody:
         return data[at : end - 1], end + 1
 
 
+def chunks(data: bytes, *, last: bool, trailers: tuple[Field, ...] = ()) -> tuple[bytes, ...]:
+    """`data`, which may be empty, as a chunk, in pieces; and the end of the body, if it is the `last`."""
+    pieces = chunk(data) if data else ()
+    return (*pieces, last_chunk(trailers)) if last else pieces
+
+
 def chunk(data: bytes) -> tuple[bytes, bytes, bytes]:
     """`data` as one chunk, in three pieces. `data` is not empty: an empty chunk would be the end."""
     return b"%x\r\n" % len(data), data, b"\r\n"

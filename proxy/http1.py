@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from proxy.answer import Framing, downstream_head, framing, interim_head, switched_head
-from proxy.body import Body, ChunkedBody, CountedBody, FramingError, chunk, last_chunk
+from proxy.body import Body, ChunkedBody, CountedBody, FramingError, chunks
 from proxy.connection import Connection
 from proxy.downstream import RequestError
 from proxy.exchange import Exchange
@@ -23,7 +23,7 @@ from proxy.forwarding import Forwarding
 from proxy.heads import AnswerHead, RequestHead
 from proxy.proxy_protocol import ProxyHeader
 from proxy.refusal import Refusal, body_bytes, response
-from proxy.request import read_line, why_incomplete, with_host
+from proxy.request import read_line, what_was_asked, why_incomplete, with_host
 from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # What is read ahead of the answers (pipelined requests, a body the upstream does not take): then reading pauses.
 READ_AHEAD = 2**16
+MAX_JOINED = 32_768
 # After a FIN from a visitor who waits for an answer: a half-closed client (`nc`, some health checks) gets it if it
 # comes this soon; a browser that went away looks the same, and the upstream must not work for it much longer.
 HALF_CLOSED_SECS = 1.0
@@ -168,11 +169,11 @@ class Http1(Connection):
         self._begun = False
         line = read_line(data, proxy.limits)
         if isinstance(line, Refusal):
-            self._refuse(*_what_was_asked(data), _NO_HEAD, line)
+            self._refuse(*what_was_asked(data), _NO_HEAD, line)
             return
         start, method, target, http_10, authority, begin = line
         if end > proxy.limits.head:
-            self._refuse(*_what_was_asked(data), _NO_HEAD, Refusal.FIELDS_TOO_LARGE)
+            self._refuse(*what_was_asked(data), _NO_HEAD, Refusal.FIELDS_TOO_LARGE)
             return
         head = proxy.read_head(data[begin:end], http_10)
         if authority is not None and authority != head.authority:
@@ -267,30 +268,20 @@ class Http1(Connection):
 
     def send(self, data: bytes, *, last: bool = False, trailers: tuple[Field, ...] = ()) -> None:
         head, self._unsent = self._unsent, b""
-        if self._framing is not Framing.CHUNKED:
-            if head and len(data) < 32_768:
-                self._write(head + data)
-            else:
-                # A large body must not be copied to be joined.
-                self._write(head, data)
-            return
-        pieces = [head, *chunk(data)] if data else [head]
-        if last:
-            pieces.append(last_chunk(() if self._head.http_10 else trailers))
-        if len(data) < 32_768:
-            self._write(b"".join(pieces))
+        if self._framing is Framing.CHUNKED:
+            self._write(head, *chunks(data, last=last, trailers=trailers))
         else:
-            self._write(*pieces)
+            self._write(head, data)
 
     def _write(self, *pieces: bytes) -> None:
-        transport = self.transport
-        if transport.is_closing():
+        if self.transport.is_closing():
             return
-        if len(pieces) == 1:
-            if pieces[0]:
-                transport.write(pieces[0])
+        # One write costs less than several, but a large body must not be copied to be joined.
+        if sum(map(len, pieces)) < MAX_JOINED:
+            if data := b"".join(pieces):
+                self.transport.write(data)
         else:
-            transport.writelines([piece for piece in pieces if piece])
+            self.transport.writelines([piece for piece in pieces if piece])
 
     def send_refusal(self, refusal: Refusal, *, keep_alive: bool) -> None:
         self.keep_alive = self.keep_alive and keep_alive
@@ -424,11 +415,3 @@ class Http1(Connection):
         # What is read ahead is bounded; a head that has begun is not ahead, and has a bound of its own.
         ahead = len(self._unread) > READ_AHEAD and not (self._begun or self._lingering) and self.tunnel is None
         return not (self._held_back or ahead)
-
-
-def _what_was_asked(data: bytes) -> tuple[str, str]:
-    """Method and target of a request line that was refused, for the log; empty if they cannot be told."""
-    words = data[: data.find(b"\r\n")].split(b" ")
-    if len(words) != 3 or not words[0].isalpha() or len(words[0]) > 32:
-        return "", ""
-    return words[0].decode("ascii", "replace"), words[1].decode("utf-8", "surrogateescape")

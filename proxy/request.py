@@ -93,6 +93,14 @@ def _why_no_line(line: bytes) -> Refusal:
     return Refusal.BAD_REQUEST
 
 
+def what_was_asked(data: bytes) -> tuple[str, str]:
+    """Method and target of a request line that was refused, for the log; empty if they cannot be told."""
+    words = data[: data.find(b"\r\n")].split(b" ")
+    if len(words) != 3 or not words[0].isalpha() or len(words[0]) > 32:
+        return "", ""
+    return words[0].decode("ascii", "replace"), words[1].decode("utf-8", "surrogateescape")
+
+
 def why_incomplete(data: bytes, limits: Limits) -> Refusal | None:
     """Whether a head that has no end yet can still become a good one: None, or why not.
 
