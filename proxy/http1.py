@@ -86,6 +86,9 @@ class Http1(Connection):
         self.peer, self.trusted = self.proxy.who_is(transport, self._announced)
         self.deadline = self.proxy.loop.time() + self.proxy.settings.idle_timeout_secs
         if (refusal := self.proxy.admit(self)) is not None:
+            if self.proxy.is_crowded(self):
+                self.abort()
+                return
             self._write(response(refusal, date=self.proxy.date, close=True))
             self.linger()
 
@@ -209,7 +212,7 @@ class Http1(Connection):
 
     def read_body(self) -> bytes:
         body, data = self._body, self._unread
-        if body is None or not data:
+        if body is None or not (data or self._half_closed):
             return b""
         self._unread = b""
         try:
@@ -226,6 +229,8 @@ class Http1(Connection):
             self.trailers = body.trailers
             self._unread = body.rest
             self.proxy.uploads.discard(self)
+        elif self._half_closed:
+            raise RequestError(Refusal.BAD_REQUEST)  # the rest will not come
         self._apply_reading()
         return read
 

@@ -75,6 +75,10 @@ class Http2(Connection):
         refusal = self.proxy.admit(self)
         self._engine.initiate_connection()
         if refusal is not None:
+            if self.proxy.is_crowded(self):
+                self.closing = True
+                transport.abort()
+                return
             self._say_goodbye(Code.ENHANCE_YOUR_CALM)
             return
         self._engine.increment_flow_control_window(CONNECTION_WINDOW - STREAM_WINDOW)

@@ -37,6 +37,8 @@ SWEEP_SECS = 1.0
 BACKLOG = 4096
 # What was accepted just before the listeners closed is not among the connections yet; a TLS handshake takes longer.
 ACCEPTED_SECS, HANDSHAKE_SECS = 0.05, 0.5
+# Connections beyond a limit that may wait for their 503 or 429 to arrive.
+MAX_TOLD = 64
 # Heads that are remembered, and how long one may be for that: some 4 kB each with what is derived from it.
 REMEMBERED_HEADS, MAX_REMEMBERED = 1024, 4096
 # RFC 8555 8.3: the authority that issues a certificate asks over http before there is one.
@@ -76,6 +78,8 @@ class Proxy:
         self._statuses = [0] * 10
         self._observer = observer
         self._by_address: Counter[str] = Counter()
+        self._idlest: list[Http1] = []  # those that idled at `_idlest_at`, the longest last
+        self._idlest_at = float("-inf")
         self._networks = [ip_network(network) for network in settings.trusted]
         self._listening: list[asyncio.Server | Acceptor] = []
         self._sweeper: asyncio.TimerHandle | None = None
@@ -187,6 +191,7 @@ class Proxy:
         now = self.loop.time()
         self.date = formatdate(usegmt=True).encode()
         self.sites.sweep()
+        self._idlest.clear()
         for connection in [c for c in self.connections if c.deadline < now]:
             self._guarded(connection, connection.expired)
         if self.settings.min_upload_bytes_per_sec:
@@ -230,13 +235,31 @@ class Proxy:
             self.refusals[refusal.reason] += 1
         return refusal
 
+    def is_crowded(self, connection: Http1) -> bool:
+        """Whether a connection that was not admitted is to go at once, without being told why.
+
+        Who is told stays until the answer has arrived, and takes a place meanwhile: a flood must not take them all.
+        """
+        settings = self.settings
+        most = settings.max_connections_per_address
+        return len(self.connections) > settings.max_connections + MAX_TOLD or (
+            most > 0 and not connection.trusted and self._by_address[connection.peer] > most + MAX_TOLD
+        )
+
     def _make_room(self) -> bool:
         """Closes the connection that has idled longest, if any idles: it has been answered, its successor has not."""
-        idle = [connection for connection in self.connections if connection.served and connection.is_idle]
-        if not idle:
-            return False
-        min(idle, key=lambda connection: connection.deadline).close()
-        return True
+        now = self.loop.time()
+        if not self._idlest and now - self._idlest_at >= SWEEP_SECS:
+            # Once a second at most: to look at all ten thousand for each new one is what a flood would like.
+            self._idlest_at = now
+            idle = [connection for connection in self.connections if connection.served and connection.is_idle]
+            self._idlest = sorted(idle, key=lambda connection: connection.deadline, reverse=True)
+        while self._idlest:
+            connection = self._idlest.pop()
+            if connection.is_idle:
+                connection.close()
+                return True
+        return False
 
     def left(self, connection: Http1) -> None:
         """The connection is gone."""

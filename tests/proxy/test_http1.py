@@ -692,3 +692,16 @@ async def test_an_upload_that_ends_with_the_connection_is_no_request(stage) -> N
     assert await asyncio.wait_for(whole, 10) is None
     [exchange] = await front.until_logged()
     assert (exchange.status, exchange.ended_by) == (499, "client")
+
+
+@pytest.mark.parametrize(
+    "rest", [b"GET / HTTP/1.1\r\nHos", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+async def test_half_a_request_of_a_visitor_who_sends_no_more_is_not_waited_for(stage, rest: bytes) -> None:
+    front = await stage(ok())  # where all limits are a minute and more
+    reader, writer = await front.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + rest)
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert len(front.heads) == 1

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from proxy.http1 import Http1
+from proxy.server import MAX_TOLD
 from proxy.settings import CertificateSettings, TlsSettings
 from tests.proxy.conftest import anyone, ok, split, until, value_of
 from tests.support.certificates import Authority
@@ -406,3 +408,35 @@ async def test_a_handshake_that_never_ends_is_given_up(stage, tls: TlsSettings) 
     front = await stage(ok(), tls=tls, head_timeout_secs=0.2)
     front.port = front.https_port
     assert await _nothing(front, b"\x16\x03\x01")
+
+
+async def test_a_flood_of_connections_is_not_looked_for_room_among_all_others_each_time(stage, monkeypatch) -> None:
+    looked_at = 0
+
+    def is_idle(connection: Http1) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return False
+
+    monkeypatch.setattr(Http1, "is_idle", property(is_idle))
+    front = await stage(ok(), max_connections=20, max_connections_per_address=0)
+    for _ in range(20):
+        reader, writer = await front.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"hello")
+    for _ in range(50):
+        assert (await front.ask(b"")).startswith(b"HTTP/1.1 503")
+    assert looked_at < 50 * 20 / 2
+
+
+@pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
+async def test_a_flood_beyond_a_limit_takes_no_more_places_than_a_few(stage, limit: str) -> None:
+    front = await stage(ok(), **{limit: 5})
+    kept = [await front.connect() for _ in range(5)]
+    for _ in range(MAX_TOLD * 3):
+        await front.connect()  # and never takes the answer, nor leaves
+    await until(lambda: sum(front.proxy.refusals.values()) == MAX_TOLD * 3)
+    await until(lambda: len(front.proxy.connections) <= 5 + MAX_TOLD)
+    reader, writer = kept[0]
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
