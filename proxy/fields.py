@@ -35,6 +35,9 @@ END_TO_END = (
 
 HTTP2_SETTINGS = b"http2-settings"
 
+# Two of these in one request, and two readers may see two different messages.
+SINGLE = (b"host", b"content-length", b"transfer-encoding")
+
 _is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 5.1
 _TOKENS = re.compile(rb"[^\s,]+")
 
@@ -45,6 +48,7 @@ class Name(NamedTuple):
     is_hop_by_hop  it ends here
     is_forwarding  it says who the visitor is, also to a site that takes `_` for `-`: see `plainly`
     is_token       it is a name at all
+    is_disguised   to a site that takes `_` for `-`, it says how the message is framed or for whom it is
     is_plain       it goes on as it came, if nobody wishes otherwise
     """
 
@@ -52,6 +56,7 @@ class Name(NamedTuple):
     is_hop_by_hop: bool
     is_forwarding: bool
     is_token: bool
+    is_disguised: bool
     is_plain: bool
 
 
@@ -66,7 +71,8 @@ def name_of(name: bytes) -> Name:
     lower = name.lower()
     is_hop_by_hop, is_forwarding = lower in HOP_BY_HOP, plainly(lower) in FORWARDING
     is_plain = not (is_hop_by_hop or is_forwarding or lower in (b"host", HTTP2_SETTINGS))
-    return Name(lower, is_hop_by_hop, is_forwarding, _is_token(name) is not None, is_plain)
+    is_disguised = b"_" in lower and plainly(lower) in SINGLE
+    return Name(lower, is_hop_by_hop, is_forwarding, _is_token(name) is not None, is_disguised, is_plain)
 
 
 def named_in_connection(values: Iterable[bytes]) -> frozenset[bytes]:

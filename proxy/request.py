@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from proxy import llhttp
 from proxy.body import TOKEN
-from proxy.fields import has_token, named_in_connection, plainly
+from proxy.fields import SINGLE, has_token, named_in_connection, plainly
 from proxy.heads import RequestHead, values_of
 from proxy.refusal import Refusal
 
@@ -178,9 +178,9 @@ def _judge(head: RequestHead) -> Refusal | None:
         if not _DIGITS.fullmatch(length):
             return Refusal.BAD_FRAMING
         head.length = int(length)
-    if len(lowered) != len(head.fields) and any(len(values_of(head, name)) > 1 for name in _SINGLE):
+    if len(lowered) != len(head.fields) and any(len(values_of(head, name)) > 1 for name in SINGLE):
         return Refusal.BAD_FRAMING
-    if any(b"_" in name and plainly(name) in _SINGLE for name in lowered):
+    if any([name.is_disguised for name in head.names]):
         # To CGI and WSGI these are the field itself: a body that is framed by it would swallow the next request.
         return Refusal.BAD_FRAMING
 
@@ -197,10 +197,6 @@ def _judge(head: RequestHead) -> Refusal | None:
             if _PROTOCOL.fullmatch(wanted) and not _CARRIES_HTTP.match(wanted) and not head.chunked and not head.length:
                 head.upgrade = wanted
     return None
-
-
-# Two of these, and two readers may see two different messages.
-_SINGLE = (b"host", b"content-length", b"transfer-encoding")
 
 
 def is_idempotent(method: str) -> bool:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from proxy import body, fields, request
 from proxy.exchange import Exchange, Field
+from proxy.fields import name_of
 from proxy.heads import RequestHead
 from proxy.http1 import Http1
 from proxy.refusal import Refusal
@@ -269,8 +270,8 @@ def _any_host(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(request, "_AUTHORITY", re.compile(rb".*"))
 
 
-def _names_with_underscores(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(request, "plainly", lambda name: name)
+def _names_with_underscores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.heads.name_of", lambda name: name_of(name)._replace(is_disguised=False))
 
 
 def _connection_names_anything(patch: pytest.MonkeyPatch) -> None:
