@@ -26,7 +26,7 @@ from tests.support.ropo_process import RopoProcess
 from tests.support.waiting import until
 
 ATTACKERS, PAUSE_SECS = 300, 0.5
-LARGE = bytes(16_000_000)
+PIECE, PIECES = bytes(200_000), 80
 ASKED = 200  # requests whose median counts
 SLOWER = 10  # times, at most
 # A tenth and less of what they are by default, so that a test need not wait.
@@ -35,7 +35,7 @@ LIMITS = {
     "head_timeout_secs": 2,
     "stall_timeout_secs": 2,
     "idle_timeout_secs": 3,
-    "response_timeout_secs": 5,
+    "response_timeout_secs": 30,  # the site runs in this process, and is slow itself on a busy machine
     "max_connections_per_address": 0,
 }
 
@@ -47,16 +47,33 @@ class LargeSite(Origin):
         open_ones: set[asyncio.BaseTransport] = set()
 
         class Connection(asyncio.Protocol):
+            left = 0
+            paused = False
+
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 self.transport = transport
                 open_ones.add(transport)
+
+            def pause_writing(self) -> None:
+                self.paused = True
+
+            def resume_writing(self) -> None:
+                self.paused = False
+                self.go_on()
+
+            def go_on(self) -> None:
+                while self.left and not self.paused:
+                    self.left -= 1
+                    self.transport.write(PIECE)
 
             def connection_lost(self, error: Exception | None) -> None:
                 open_ones.discard(self.transport)
 
             def data_received(self, data: bytes) -> None:
                 if data.startswith(b"GET /large "):
-                    self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LARGE) + LARGE)
+                    self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (PIECES * len(PIECE)))
+                    self.left = PIECES
+                    self.go_on()
                 elif data.startswith(b"GET "):
                     self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\na page")
 
