@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.state import SEEN_SECS, Process, Snapshot
+from dashboard.reading import at
+from dashboard.state import SEEN_SECS, Balance, Process, Snapshot
 from dashboard.text import count, size, span
 
 LAG_SECS = 60.0
+# Answers SQL over HTTP. Neither visitors nor the log miss it.
+READER = "reader"
 FREE_OCTETS = 1_000_000_000
 
 
@@ -40,7 +43,7 @@ def problems(seen: Snapshot) -> Iterator[str]:
     if seen.collector is None:
         yield "The collector has not reported yet."
     for one in seen.processes:
-        if not one.is_seen(seen.now):
+        if one.kind != READER and not one.is_seen(seen.now):
             yield f"{named(one)} has not been seen for {silence(one, seen)} (limit {SEEN_SECS:g} s)."
     for worker in seen.workers:
         if pending := worker.number("spool", "pending"):
@@ -48,6 +51,8 @@ def problems(seen: Snapshot) -> Iterator[str]:
                 f"{named(worker)} cannot write its spool; records wait in memory ({count(pending)}). "
                 "Look at the disk's free space and the folder's owner; its log lines say the error."
             )
+        if hanging := worker.number("spool", "hanging_secs"):
+            yield f"{named(worker)} waits for its disk ({span(hanging)}): what it writes does not get into the log."
     if seen.spool.error:
         yield f"The spool cannot be read: {seen.spool.error}."
 
@@ -80,9 +85,20 @@ def warnings(seen: Snapshot) -> Iterator[str]:
                 f"Sink {sink.name} has dead deliveries ({count(sink.dead)}); "
                 "mend the cause and send them again with `ropo leads retry`."
             )
+    yield from reader_warnings(seen)
     yield from ledger_warnings(seen)
     if seen.log.error:
         yield seen.log.error
+
+
+def reader_warnings(seen: Snapshot) -> Iterator[str]:
+    wanted = isinstance(seen.supervisor and at(seen.supervisor.state, "pids", READER), int)
+    readers = [one for one in seen.others if one.kind == READER]
+    if wanted and not readers:
+        yield "The reader, which answers SQL over HTTP, has not reported yet. See its log lines."
+    for one in readers:
+        if not one.is_seen(seen.now):
+            yield f"{named(one)}, which answers SQL over HTTP, has not been seen for {silence(one, seen)}."
 
 
 def upstream_warnings(seen: Snapshot) -> Iterator[str]:
@@ -102,11 +118,24 @@ def upstream_warnings(seen: Snapshot) -> Iterator[str]:
 
 
 def ledger_warnings(seen: Snapshot) -> Iterator[str]:
-    gaps = [one for one in seen.ledger if seen.is_gap(one)]
-    if gaps:
+    news = [one for one in seen.ledger if seen.is_news(one)]
+    if gaps := [one for one in news if seen.is_gap(one)]:
         missing = sum(one.missing for one in gaps)
-        names = ", ".join(dict.fromkeys(one.worker for one in gaps[:5]))
-        yield f"The ledger does not balance: exchanges of {names} are neither logged nor dropped ({count(missing)})."
+        yield (
+            f"The ledger does not balance: exchanges of {names_of(gaps)} are neither logged nor dropped "
+            f"({count(missing)}). `ropo ledger` says of which hours."
+        )
+    # A worker that runs says it itself.
+    if lossy := [one for one in news if one.lost and not one.live]:
+        lost = sum(sum(one.lost.values()) for one in lossy)
+        yield (
+            f"Records of {names_of(lossy)} were lost while the disk could not be written ({count(lost)}). "
+            "`ropo ledger` says in which hours."
+        )
+
+
+def names_of(balances: list[Balance]) -> str:
+    return ", ".join(dict.fromkeys(one.worker for one in balances[:5]))
 
 
 def named(process: Process) -> str:

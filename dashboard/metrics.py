@@ -6,6 +6,7 @@ Counters start anew when a process does, as Prometheus expects.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from dashboard.health import health_of
-from dashboard.state import Snapshot
+from dashboard.state import LOSS_REASONS, Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -29,6 +30,18 @@ OF_A_WORKER = (
     ("ropo_spool_bytes", "counter", "Bytes written to the spool.", ("spool", "bytes")),
     ("ropo_spool_syncs", "counter", "Times the spool was flushed to the disk.", ("spool", "syncs")),
     ("ropo_spool_sync_errors", "counter", "Times the disk refused to do so.", ("spool", "sync_errors")),
+    (
+        "ropo_spool_not_durable",
+        "counter",
+        "Records that concerned: a power cut may take them.",
+        ("spool", "not_durable"),
+    ),
+    (
+        "ropo_spool_hanging_seconds",
+        "gauge",
+        "How long the disk has not answered; 0 if it does.",
+        ("spool", "hanging_secs"),
+    ),
     (
         "ropo_spool_pending",
         "gauge",
@@ -80,6 +93,7 @@ class SnapshotMetrics(Collector):
         yield from self.of_upstreams()
         yield from self.of_the_collector()
         yield from self.of_the_spool()
+        yield from self.of_the_ledger()
         yield from self.of_sinks()
 
     def of_processes(self) -> Iterator[Metric]:
@@ -142,6 +156,40 @@ class SnapshotMetrics(Collector):
         )
         if spool.free_octets is not None:
             yield GaugeMetricFamily("ropo_disk_free_bytes", "Free space on the spool's disk.", spool.free_octets)
+
+    def of_the_ledger(self) -> Iterator[Metric]:
+        """Of the workers that wrote last, some hundred lives of them: so these are gauges. Not before the log answers."""
+        if self.seen.log.ledger is None:
+            return
+        gaps = [one for one in self.seen.ledger if self.seen.is_gap(one)]
+        yield GaugeMetricFamily(
+            "ropo_ledger_balanced", "1 if received = logged + dropped for every worker.", value=float(not gaps)
+        )
+        missing = GaugeMetricFamily(
+            "ropo_ledger_missing", "Exchanges that are neither logged nor dropped.", labels=["worker"]
+        )
+        for name in dict.fromkeys(one.worker for one in self.seen.ledger):
+            missing.add_metric([name], sum(one.missing for one in gaps if one.worker == name))
+        yield missing
+        figures = (("received", "Exchanges received."), ("logged", "Exchanges in the log."))
+        for figure, text in figures:
+            value = sum(getattr(one, figure) for one in self.seen.ledger)
+            yield GaugeMetricFamily(f"ropo_ledger_{figure}", text, value=value)
+        drops: Counter[str] = Counter()
+        for one in self.seen.ledger:
+            drops.update(one.drops)
+        dropped = GaugeMetricFamily("ropo_ledger_dropped", "Exchanges not in the log, by reason.", labels=["reason"])
+        for reason, value in sorted(drops.items()):
+            dropped.add_metric([reason], value)
+        yield dropped
+        lost = GaugeMetricFamily(
+            "ropo_ledger_lost",
+            "Those of them that a worker could not keep because its disk refused.",
+            labels=["reason"],
+        )
+        for reason in LOSS_REASONS:
+            lost.add_metric([reason], drops[reason])
+        yield lost
 
     def of_sinks(self) -> Iterator[Metric]:
         deliveries = GaugeMetricFamily("ropo_deliveries", "Deliveries by state.", labels=["sink", "state"])

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from dashboard.reading import at, is_number, moment, number
 
 # Every process writes once per second: after ten silent ones it hangs, or is gone.
 SEEN_SECS = 10.0
@@ -31,6 +33,9 @@ Writer = tuple[str, str, int]
 
 # A gap in the ledger closes within the seal, ingest and publish intervals, a few seconds, unless it is real.
 GAP_SECS = 30.0
+# A gap stays in the ledger for ever; whoever watches has heard of it after a day.
+NEWS_SECS = 86_400.0
+LOSS_REASONS = ("disk_full", "write_error")
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Process:
     state: Mapping[str, Any] = field(repr=False)
 
     def is_seen(self, now: datetime) -> bool:
-        return self.seen_at is not None and (now - self.seen_at).total_seconds() <= SEEN_SECS
+        # A word from the future was spoken before the clock was set back.
+        return self.seen_at is not None and abs((now - self.seen_at).total_seconds()) <= SEEN_SECS
 
     def uptime_secs(self, now: datetime) -> float | None:
         return None if self.started_at is None else (now - self.started_at).total_seconds()
@@ -129,18 +135,26 @@ class Sink:
 
 @dataclass(frozen=True)
 class Spool:
-    """The sealed files that wait for the collector, and the room left on their disk."""
+    """The sealed files that wait for the collector, and the room left on their disk.
+
+    `writers` are those (worker, epoch) that have any file there, sealed or not.
+    """
 
     files: int = 0
     octets: int = 0
     oldest_secs: float | None = None
     free_octets: int | None = None
     error: str = ""
+    writers: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True)
 class Balance:
-    """One writer's line in the ledger. `running`: without a record, because its worker says that it is under way."""
+    """One writer's line in the ledger.
+
+    `running`: without a record, because its worker has them under way, or their records on their way to the log.
+    `waits`: what is missing may still come. `last_at`: when its latest file came into the log.
+    """
 
     worker: str
     node: str
@@ -154,6 +168,13 @@ class Balance:
     stopped: bool
     live: bool
     drops: Mapping[str, int]
+    waits: bool = False
+    last_at: datetime | None = None
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """What its worker could not keep, by reason."""
+        return {reason: self.drops[reason] for reason in LOSS_REASONS if self.drops.get(reason)}
 
     @property
     def balanced(self) -> bool:
@@ -199,6 +220,10 @@ class Snapshot:
         since = self.missing_since.get(one.key)
         return since is not None and (self.now - since).total_seconds() >= GAP_SECS
 
+    def is_news(self, one: Balance) -> bool:
+        """Whether this writer has written within the last day."""
+        return one.last_at is None or (self.now - one.last_at).total_seconds() <= NEWS_SECS
+
     @property
     def leads(self) -> list[Row]:
         return [{column: row.get(column) for column in LEAD_COLUMNS} for row in self.log.leads or ()]
@@ -235,7 +260,8 @@ def snapshot(
     of_kind = {kind: [one for one in processes if one.kind == kind] for kind in ("worker", "collector", "supervisor")}
     workers = tuple(sorted(of_kind["worker"], key=lambda one: (len(one.name), one.name)))
     collector = of_kind["collector"][-1] if of_kind["collector"] else None
-    balances = tuple(balance(row, workers, now) for row in log.ledger or ())
+    current_log = is_current(spool, collector, now)
+    balances = tuple(balance(row, workers, spool, now, current_log=current_log) for row in log.ledger or ())
     return Snapshot(
         now=now,
         workers=workers,
@@ -264,12 +290,18 @@ def process(name: str, state: Mapping[str, Any]) -> Process:
 
 
 def current(processes: list[Process]) -> list[Process]:
-    """Without those that an earlier run left behind: last seen before today's supervisor started."""
-    starts = [one.started_at for one in processes if one.kind == "supervisor" and one.started_at]
-    if not starts:
+    """Without those that an earlier run left behind: last seen before today's supervisor started, and not its own."""
+    supervisors = [one for one in processes if one.kind == "supervisor" and one.started_at]
+    if not supervisors:
         return processes
-    started_at = max(starts)
-    return [one for one in processes if one.seen_at is None or one.seen_at >= started_at]
+    today = max(supervisors, key=lambda one: one.started_at)
+    # By number as well as by time, because the clock may have been set back since.
+    pids = today.counts("pids")
+    return [
+        one
+        for one in processes
+        if one.seen_at is None or one.seen_at >= today.started_at or one is today or pids.get(one.name) == one.pid
+    ]
 
 
 def sinks_of(names: Sequence[str], collector: Process | None, log: Log) -> tuple[Sink, ...]:
@@ -299,29 +331,40 @@ def counts_by_sink(rows: Sequence[Row] | Mapping[str, Row] | None) -> dict[str, 
     return {str(row.get("sink")): row for row in rows or ()}
 
 
-def balance(row: Row, workers: Sequence[Process], now: datetime) -> Balance:
-    """A row of the view `ledger`.
+def is_current(spool: Spool, collector: Process | None, now: datetime) -> bool:
+    """Whether the log shows what workers wrote until a moment ago."""
+    if spool.oldest_secs is not None and spool.oldest_secs > GAP_SECS:
+        return False
+    taken, shown = (collector.moment(f"last_{step}_at") if collector else None for step in ("batch", "publish"))
+    return not (taken and shown and taken > shown and abs((now - shown).total_seconds()) > GAP_SECS)
 
-    The log cannot tell what a writer that still runs has under way from what it lost; the worker's own word can.
+
+def balance(row: Row, workers: Sequence[Process], spool: Spool, now: datetime, *, current_log: bool) -> Balance:
+    """A row of the question `ledger`.
+
+    The log cannot tell what a writer that still runs has under way from what it lost; the worker's own word can. The
+    record of what has just ended may not be in the log yet, so of a running writer only older numbers count.
     """
-    epoch = int(number(row.get("epoch")))
+    worker, epoch = str(row.get("worker") or ""), int(number(row.get("epoch")))
     live = next((one for one in workers if epoch and one.number("epoch") == epoch and one.is_seen(now)), None)
     gap = int(number(row.get("missing")) + number(row.get("in_flight")))
-    running = min(gap, int(live.number("in_flight"))) if live else 0
+    missing = max(0, int(number(row.get("overdue")) - live.number("in_flight"))) if live else gap
     drops = row.get("drops")
     return Balance(
-        worker=str(row.get("worker") or ""),
+        worker=worker,
         node=str(row.get("node") or ""),
         epoch=epoch,
         started_at=moment(row.get("started_at")),
         received=int(number(row.get("received"))),
         logged=int(number(row.get("logged"))),
         dropped=int(number(row.get("dropped"))),
-        running=running,
-        missing=gap - running,
+        running=gap - missing,
+        missing=missing,
         stopped=bool(row.get("stopped")),
         live=live is not None,
         drops={str(k): int(number(v)) for k, v in drops.items()} if isinstance(drops, Mapping) else {},
+        waits=not current_log if live else (worker, epoch) in spool.writers,
+        last_at=moment(row.get("last_file_at")),
     )
 
 
@@ -333,34 +376,5 @@ def missing_since_now(
     The record of an exchange that has just ended may lie in a spool file that the log does not have yet, while that
     of a later one is in. So a gap counts when it stays.
     """
-    return {one.key: before.get(one.key, now) for one in balances if not one.balanced}
-
-
-def at(value: Any, *path: str) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def is_number(value: Any) -> bool:
-    # Neither true and false, nor what no counter reaches: infinity, or an integer beyond any machine's.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -(2**63) <= value < 2**64
-
-
-def number(value: Any) -> float:
-    return value if is_number(value) else 0
-
-
-def moment(value: Any) -> datetime | None:
-    """A moment as status files and the log write it: Unix seconds or nanoseconds, text, or a datetime. Else None."""
-    try:
-        if is_number(value):
-            # Unix nanoseconds since 1970-01-12 are above 10^15, seconds will be in 30 million years.
-            return datetime.fromtimestamp(value / 1e9 if value > 1e15 else value, UTC)
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        if isinstance(value, datetime):
-            return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return None
+    # The earlier of the two, because the clock may have been set back.
+    return {one.key: min(before.get(one.key, now), now) for one in balances if not (one.balanced or one.waits)}

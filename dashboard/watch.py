@@ -22,6 +22,7 @@ from dashboard.settings import DashboardSettings
 from dashboard.state import Log, Snapshot, Spool, Writer, snapshot
 from storage import status
 from storage.layout import Layout
+from storage.spool_file import OPEN, SEALED, parse
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +59,9 @@ class Watch:
         return self.remember(await self.look(log))
 
     async def counters(self) -> Snapshot:
-        """The house now, without the log: what `/metrics` needs."""
-        return await self.look(Log())
+        """The house now, with the ledger as it was when the log last answered: what `/metrics` needs. Waits for nobody."""
+        self.ask_if_due()
+        return self.remember(await self.look(Log(ledger=self.log.ledger)))
 
     async def look(self, log: Log) -> Snapshot:
         loop = asyncio.get_running_loop()
@@ -77,11 +79,14 @@ class Watch:
 
     async def latest_log(self) -> Log:
         """The answers that are fresh enough, else new ones; old ones when the new ones take too long."""
-        if self.asking is None and time.monotonic() >= self.fresh_until:
-            self.asking = asyncio.create_task(self.ask())
+        self.ask_if_due()
         if self.asking is not None:
             await asyncio.wait({self.asking}, timeout=self.patience_secs)
         return self.log
+
+    def ask_if_due(self) -> None:
+        if self.asking is None and time.monotonic() >= self.fresh_until:
+            self.asking = asyncio.create_task(self.ask())
 
     async def ask(self) -> None:
         started, asked_at = time.monotonic(), self.now()
@@ -111,10 +116,14 @@ def spool_of(layout: Layout, now: datetime) -> Spool:
     """The sealed files in the spool, counted here and not by the collector: it may be the one that is down."""
     files = octets = 0
     oldest: float | None = None
+    writers: set[tuple[str, int]] = set()
     try:
         with os.scandir(layout.spool) as entries:
             for entry in entries:
-                if not entry.name.endswith(".ndjson"):
+                stem, ending = os.path.splitext(entry.name)
+                if ending in (SEALED, OPEN) and (name := parse(stem)):
+                    writers.add((name.worker, name.epoch))
+                if ending != SEALED:
                     continue
                 # The collector takes files away while we look.
                 with suppress(FileNotFoundError):
@@ -125,4 +134,4 @@ def spool_of(layout: Layout, now: datetime) -> Spool:
     except OSError as failure:
         return Spool(error=f"{layout.spool}: {failure.strerror or type(failure).__name__}")
     age = None if oldest is None else max(0.0, now.timestamp() - oldest)
-    return Spool(files=files, octets=octets, oldest_secs=age, free_octets=free)
+    return Spool(files=files, octets=octets, oldest_secs=age, free_octets=free, writers=frozenset(writers))

@@ -33,7 +33,7 @@ from ropo.child import (
     stop_event,
 )
 from storage.layout import Layout
-from storage.recovery import recover
+from storage.recovery import note_start, recover
 from storage.settings import StorageSettings
 from storage.spool import SpoolWriter
 from tracker.clock import new_id
@@ -82,9 +82,11 @@ async def serve(orders: WorkerOrders) -> None:
     # A worker of this name that was killed has left its last file open.
     recover(layout.spool, orders.name)
     epoch = time.time_ns()
+    note_start(layout.spool, node=storage.node_name, worker=orders.name, epoch=epoch, version=ropo.__version__)
     spool = SpoolWriter(
         layout.spool, node=storage.node_name, worker=orders.name, epoch=epoch, version=ropo.__version__, loop=loop,
         sync=storage.sync, sync_interval_ms=storage.sync_interval_ms, seal_interval_secs=storage.seal_interval_secs,
+        last_room=layout.status / f".{orders.name}.room",
     )  # fmt: skip
     forms = FormCapture(orders.tracker, Sealer(orders.contact_keys), new_id)
     identity = Identity(orders.cookie_keys, cookie=orders.tracker.cookie)

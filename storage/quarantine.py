@@ -13,7 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from storage.crash import crash_point
 from storage.layout import Layout
+from storage.spool_file import sync_folder
 
 _encode = msgspec.json.Encoder().encode
 
@@ -49,11 +51,14 @@ def put(
             while text:
                 text = text[os.write(fd, text) :]
             os.fdatasync(fd)
+            if not size:
+                sync_folder(layout.quarantine)
         except OSError:
             os.ftruncate(fd, size)
             raise
     finally:
         os.close(fd)
+    crash_point("lines-quarantined")
     return path
 
 

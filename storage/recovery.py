@@ -8,10 +8,15 @@ from pathlib import Path
 
 import msgspec
 
+from storage.crash import crash_point
+from storage.sealed import drop_file
 from storage.spool_file import OPEN, PART, SEALED, parse, sync_folder, take
 from tracker.model import SpoolHeader, decode_line
 
 logger = logging.getLogger(__name__)
+
+# The writer of the notes of starts; the view `writers` knows it by this name.
+SUPERVISOR = "supervisor"
 
 
 def recover(folder: Path, worker: str | None = None) -> list[Path]:
@@ -41,6 +46,18 @@ def recover(folder: Path, worker: str | None = None) -> list[Path]:
     if touched:
         sync_folder(folder)
     return recovered
+
+
+def note_start(folder: Path, *, node: str, worker: str, epoch: int, version: str) -> None:
+    """Leaves word in the spool that this life begins: a file with nothing but its header.
+
+    So the log knows that the life before it, of the same name, is over, although this one may have nothing to write for
+    long; and of `SUPERVISOR`, that everybody's is. A disk that refuses is logged.
+    """
+    try:
+        drop_file(folder, node=node, worker=worker, epoch=epoch, version=version, lines=())
+    except OSError as error:
+        logger.warning("spool start not noted error=%r next='free space, or look after the disk'", str(error))
 
 
 def _recover_file(path: Path) -> Path | None:
@@ -73,7 +90,9 @@ def _recover_file(path: Path) -> Path | None:
         sealed = path.with_suffix(SEALED)
         if sealed.exists():
             raise FileExistsError(f"there is a sealed file of this name already: {sealed}")
+        crash_point("file-cut")
         os.rename(path, sealed)
+        crash_point("file-recovered")
         return sealed
     finally:
         os.close(fd)

@@ -108,14 +108,16 @@ def reason_of(line: bytes, error: Exception) -> str:
     return "an unknown kind of line" if text.startswith("Invalid value") else text[:200]
 
 
-def drop_file(folder: Path, *, node: str, worker: str, epoch: int, version: str, lines: Iterable[bytes]) -> Path:
+def drop_file(
+    folder: Path, *, node: str, worker: str, epoch: int, version: str, lines: Iterable[bytes], number: int = 0
+) -> Path:
     """Writes one complete sealed file, synced: it is there whole when this returns, or not at all.
 
     For who has a few records and no writer (the command line): `worker` names them, `epoch` is the moment in Unix
-    nanoseconds. `lines` are encoded records without newline. Raises FileExistsError if this writer already dropped a
-    file at that moment, else OSError as the disk gives it.
+    nanoseconds, and `number` tells apart the files of one that drops several. `lines` are encoded records without
+    newline. Raises FileExistsError if this writer already dropped that file, else OSError as the disk gives it.
     """
-    name = SpoolName(check_worker(worker), epoch, 0).stem
+    name = SpoolName(check_worker(worker), epoch, number).stem
     part, whole = folder / (name + PART), folder / (name + SEALED)
     header = encode_line(SpoolHeader(node=node, worker=worker, epoch=epoch, version=version))
     text = b"".join(line + b"\n" for line in (header, *lines))

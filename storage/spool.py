@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from storage.backlog import Backlog
+from storage.backlog import Backlog, seq_of
 from storage.settings import Sync
-from storage.spool_file import OPEN, SpoolName, check_worker, create, reserve
+from storage.spool_file import OPEN, SpoolName, check_worker, create, give_room, keep_room, reserve
 from storage.spool_group import SyncGroup
 from storage.spool_sync import Step
 from tracker import clock
@@ -35,19 +35,33 @@ CLOSE_TIMEOUT_SECS = 10.0
 # Room set aside for a new file: twice what the last one took, within these bounds.
 MIN_RESERVE_BYTES, MAX_RESERVE_BYTES = 256 * 1024, 16 * 1024 * 1024
 
+# What an operator can do about a refusal.
+NEXT = {
+    errno.ENOSPC: "free space; if there is some, it lacks inodes (df -i)",
+    errno.EDQUOT: "raise the quota, or free space",
+    errno.EROFS: "the kernel's log says why the disk became read-only; mount it writable again",
+    errno.EACCES: "give the folder back to the user that ropo runs as",
+    errno.EPERM: "give the folder back to the user that ropo runs as",
+    errno.ENOENT: "somebody removed the folder: make it again, or mount its disk",
+    errno.EMFILE: "raise the limit of open files (LimitNOFILE= in the unit)",
+    errno.ENFILE: "raise the system's limit of open files (fs.file-max)",
+}
+
 
 class SpoolWriter:
     """Writes the files of one `worker` in one life (`epoch`, Unix nanoseconds of its start).
 
     `folder` must exist. `sync` is `group`, `always` (each append asks for a sync at once) or `off` (only durable lines
     are synced). `durable_seal_secs`: a file with a durable line in it is sealed that early. `max_pending`: how many
-    lines may wait in memory. `write` and `fdatasync` are os.write and os.fdatasync, or what stands in for them.
+    lines may wait in memory. `last_room`: a file to keep some room in, with which a worker that ends on a full disk can
+    still say what it lost. `write` and `fdatasync` are os.write and os.fdatasync, or what stands in for them.
     """
 
     __slots__ = (
         "_backlog", "_bytes", "_clean", "_closed", "_closing", "_durable_seal_secs", "_fd", "_folder", "_fresh",
-        "_group", "_header", "_lines", "_loop", "_name", "_number", "_path", "_records", "_reserve_bytes",
-        "_reserved", "_retry_secs", "_retry_timer", "_seal_secs", "_seal_timer", "_size", "_sync", "_trouble", "_write",
+        "_group", "_header", "_last_room", "_lines", "_loop", "_lost_before", "_name", "_number", "_path", "_records",
+        "_reserve_bytes", "_reserved", "_retry_secs", "_retry_timer", "_seal_secs", "_seal_timer", "_size", "_sync",
+        "_taken_lines", "_told", "_trouble", "_write",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +79,7 @@ class SpoolWriter:
         durable_seal_secs: float = 0.2,
         retry_secs: float = 1.0,
         max_pending: int = 10_000,
+        last_room: Path | None = None,
         write: Callable[[int, bytes], int] = os.write,
         fdatasync: Callable[[int], None] = os.fdatasync,
     ) -> None:
@@ -77,8 +92,12 @@ class SpoolWriter:
         self._seal_secs = seal_interval_secs
         self._durable_seal_secs = min(durable_seal_secs, seal_interval_secs)
         self._retry_secs = retry_secs
+        self._last_room = last_room
+        keep_room(last_room)
         self._backlog = Backlog(max_lines=max_pending, max_bytes=MAX_PENDING_BYTES)
         self._trouble = ""  # why the disk refuses to take lines: a drop reason
+        self._told: set[str] = set()  # what was said of this trouble
+        self._lost_before = 0  # lines lost before this trouble
 
         # The open file. -1: none, because nothing was appended since the last one was left, or because of trouble.
         self._fd = -1
@@ -86,6 +105,7 @@ class SpoolWriter:
         self._number = 0
         self._size = 0  # where its whole lines end
         self._lines = 0  # without the header
+        self._taken_lines = 0  # those of them that a job has taken
         self._fresh = True  # its folder was not synced since
         self._clean = True  # nothing was appended since a job took it
         self._reserved = False
@@ -104,13 +124,16 @@ class SpoolWriter:
             fdatasync=fdatasync,
             open_step=self._open_step,
             sync_failed=self._sync_failed,
+            removed=self._removed,
         )
 
     @property
     def counters(self) -> dict[str, int]:
         """What was done since the start. `pending`: lines in memory now. `lost`: lines let go.
 
-        `sync_errors`: how often the disk refused to make a file durable; what became of those lines cannot be known.
+        `sync_errors`: how often the disk refused to make a file durable, `not_durable`: how many lines that concerns.
+        They go into the log like others; what a power cut would leave of them cannot be known. `hanging_secs`: how
+        long the disk has taken for the sync that runs, 0 if that is nothing to speak of.
         """
         is_open = self._fd >= 0
         return {
@@ -118,6 +141,8 @@ class SpoolWriter:
             "bytes": self._bytes + self._size * is_open,
             "syncs": self._group.syncs,
             "sync_errors": self._group.sync_errors,
+            "not_durable": self._group.not_durable,
+            "hanging_secs": self._group.hanging_secs,
             "sealed": self._group.sealed,
             "pending": len(self._backlog),
             "lost": self._backlog.lost,
@@ -133,7 +158,7 @@ class SpoolWriter:
         """
         line += b"\n"
         if self._fd < 0 and not self._open() or not self._put(line):
-            self._backlog.keep(line, seq, durable=False, reason=self._trouble)
+            self._keep(line, seq, durable=False)
 
     def append_durable(self, line: bytes, seq: int = 0) -> asyncio.Future[None]:
         """As `append`; the future is done when the line will survive a power cut.
@@ -143,7 +168,7 @@ class SpoolWriter:
         """
         line += b"\n"
         if self._fd < 0 and not self._open() or not self._put(line):
-            self._backlog.keep(line, seq, durable=True, reason=self._trouble)
+            self._keep(line, seq, durable=True)
             future: asyncio.Future[None] = self._loop.create_future()
             future.set_result(None)
             return future
@@ -183,7 +208,7 @@ class SpoolWriter:
         return not self._trouble and self._create()
 
     def _create(self) -> bool:
-        self._lines = 0
+        self._lines = self._taken_lines = 0
         try:
             self._fd = self._create_next()
             self._reserved = self._sync != "off" and reserve(self._fd, self._reserve_bytes)
@@ -214,6 +239,7 @@ class SpoolWriter:
         if self._clean or self._fd < 0:
             return None
         step = Step(self._path, self._fd, self._size, dirty=True, fresh=self._fresh)
+        step.lines, self._taken_lines = self._lines - self._taken_lines, self._lines
         self._clean, self._fresh = True, False
         return step
 
@@ -235,15 +261,27 @@ class SpoolWriter:
         self._bytes += self._size
         self._reserve_bytes = min(max(2 * self._size, MIN_RESERVE_BYTES), MAX_RESERVE_BYTES)
         step = Step(self._path, fd, self._size, dirty=not self._clean, fresh=self._fresh, seal=True)
-        step.torn, step.reserved = torn, self._reserved
+        step.torn, step.reserved, step.lines = torn, self._reserved, self._lines - self._taken_lines
         self._group.leave(step)
         self._clean = True
 
     def _sync_failed(self, path: str) -> None:
         # After a failed sync the kernel takes the pages for clean, and the next sync of this file would claim that
-        # all is well (https://wiki.postgresql.org/wiki/Fsync_Errors). So what comes next goes into another file.
+        # all is well (https://wiki.postgresql.org/wiki/Fsync_Errors). So what comes next goes into another file, and
+        # this one to the collector, which can still read it and writes its records elsewhere. Writing them here once
+        # more would have them in the log twice.
         if self._fd >= 0 and path == self._path:
             self._leave()
+
+    def _removed(self, text: bytes) -> None:
+        """Somebody removed a file before it was sealed, and the system still had its text: it is written again."""
+        lines = text.splitlines(keepends=True)[1:]
+        self._records -= len(lines)
+        self._bytes -= len(text)
+        if not self._trouble:
+            self._refused(FileNotFoundError(errno.ENOENT, "a file was removed before it was sealed", self._folder))
+        for line in lines:
+            self._keep(line, seq_of(line), durable=False)
 
     # Sealing
 
@@ -266,22 +304,33 @@ class SpoolWriter:
         self._seal_timer = None
         if self._group.is_sealing:
             # The disk is slower than we are. More files would only cost more descriptors.
+            self._group.tell_if_hanging()
             self._arm_seal(self._durable_seal_secs)
         elif self._fd >= 0:
             self._leave()
 
     # Trouble
 
+    def _keep(self, line: bytes, seq: int, *, durable: bool) -> None:
+        if not self._backlog.keep(line, seq, durable=durable, reason=self._trouble) and "losing" not in self._told:
+            self._told.add("losing")
+            logger.error(
+                "spool error=losing reason=%s folder=%s waiting=%d next='what comes now is let go and counted'",
+                self._trouble, self._folder, len(self._backlog),
+            )  # fmt: skip
+
     def _refused(self, error: OSError) -> None:
         """The disk took a line not at all or in part: leave the file, cut it to what is whole, try again later."""
         reason = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "write_error"
-        if reason != self._trouble:
-            self._trouble = reason
+        if not self._trouble:
+            self._lost_before = self._backlog.lost
+        self._trouble = reason
+        if reason not in self._told:
+            self._told.add(reason)
             logger.error(
-                "spool error=%s detail=%r folder=%s next='%s; until then %d lines wait in memory, more are lost'",
+                "spool error=%s detail=%r folder=%s next='%s'; until then %d lines wait in memory, more are lost",
                 reason, str(error), self._folder,
-                "free space" if reason == "disk_full" else "look after the disk, its mount and its permissions",
-                self._backlog.max_lines,
+                NEXT.get(error.errno, "look after the disk, its mount and its permissions"), self._backlog.max_lines,
             )  # fmt: skip
         if self._fd >= 0:
             self._leave(torn=True)
@@ -297,13 +346,15 @@ class SpoolWriter:
             if not self._put(self._backlog.first):
                 return
             self._backlog.drop_first()
-        while (loss := self._backlog.next_loss(clock.now_text())) is not None:
-            reason, record = loss
+        while (loss := self._backlog.next_loss()) is not None:
+            key, record = loss
             if not self._put(encode_line(record) + b"\n"):
                 return
-            self._backlog.told(reason)
-        logger.warning("spool writes again after=%s folder=%s lost=%d", self._trouble, self._folder, self._backlog.lost)
+            self._backlog.told(key)
+        lost = self._backlog.lost - self._lost_before
+        logger.warning("spool writes again after=%s folder=%s lost=%d", self._trouble, self._folder, lost)
         self._trouble = ""
+        self._told.clear()
         if not self._lines:
             self._leave()
 
@@ -323,6 +374,11 @@ class SpoolWriter:
                 timer.cancel()
         if self._trouble:
             self._retry()
+        if self._trouble:
+            # The last words: what waits is lost, and there is room to say so.
+            give_room(self._last_room)
+            self._backlog.let_go_all(self._trouble)
+            self._retry()
         stop = encode_line(StopRecord(occurred_at=clock.now_text(), last_seq=last_seq)) + b"\n"
         stopped = (self._fd >= 0 or self._open()) and self._put(stop)
         self._closed = True
@@ -332,6 +388,5 @@ class SpoolWriter:
             logger.error("spool error=close_timeout folder=%s left='for the next start'", self._folder)
         if not stopped:
             logger.error(
-                "spool closed in trouble reason=%s folder=%s unwritten=%d lost=%d",
-                self._trouble, self._folder, len(self._backlog), self._backlog.lost,
-            )  # fmt: skip
+                "spool closed in trouble reason=%s folder=%s lost=%d", self._trouble, self._folder, self._backlog.lost
+            )

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +80,23 @@ def reserve(fd: int, size: int) -> bool:
     slowest hundredth of such writes from 8 ms to 0.05 ms; benchmarks/spool_append.py --rate shows it as p99.
     """
     return _fallocate is not None and _fallocate(fd, _FALLOC_FL_KEEP_SIZE, 0, size) == 0
+
+
+# What a file takes that says no more than what was lost.
+LAST_ROOM_BYTES = 64 * 1024
+
+
+def keep_room(path: Path | None) -> None:
+    """Takes room that `give_room` gives back. A disk that has none is not complained of: that is told elsewhere."""
+    if path is not None:
+        with suppress(OSError), open(path, "wb") as file:
+            file.write(b"\0" * LAST_ROOM_BYTES)
+
+
+def give_room(path: Path | None) -> None:
+    if path is not None:
+        with suppress(OSError):
+            path.unlink()
 
 
 # fallocate(2), linux/falloc.h; os.posix_fallocate would change the length. Elsewhere than on Linux there is none.

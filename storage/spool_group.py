@@ -16,12 +16,16 @@ from storage.spool_sync import Job, Step, SyncThread
 
 logger = logging.getLogger(__name__)
 
+# A sync takes milliseconds; a disk that takes this long for one is told of.
+HANG_SECS = 5.0
+
 
 class SyncGroup:
     """Gathers work for the sync thread.
 
     `open_step` gives the unsynced part of the file that is being written, or None, and takes it for synced then.
-    `sync_failed(path)` is called when a file could not be made durable. `sync`: see the setting of that name.
+    `sync_failed(path)` is called when a file could not be made durable, `removed(text)` when it was gone before it
+    could be sealed. `sync`: see the setting of that name.
     """
 
     def __init__(
@@ -35,15 +39,19 @@ class SyncGroup:
         fdatasync: Callable[[int], None],
         open_step: Callable[[], Step | None],
         sync_failed: Callable[[str], None],
+        removed: Callable[[bytes], None],
     ) -> None:
-        self.syncs = self.sync_errors = self.sealed = 0
+        self.syncs = self.sync_errors = self.not_durable = self.sealed = 0
         self._loop = loop
         self._sync = sync
         self._interval_secs = interval_secs
         self._retry_secs = retry_secs
         self._open_step = open_step
         self._sync_failed = sync_failed
+        self._removed = removed
         self._failing = False
+        self._hanging = False
+        self._job_began = 0.0
         self._left: list[Step] = []  # to be sealed by the next job
         self._stuck: list[Step] = []  # could not be cut or renamed
         self._waiting: list[asyncio.Future[None]] = []  # for the end of the next job
@@ -58,6 +66,21 @@ class SyncGroup:
     @property
     def is_sealing(self) -> bool:
         return bool(self._left) or self._job is not None and any(step.seal for step in self._job.steps)
+
+    @property
+    def hanging_secs(self) -> int:
+        """How long the running job has taken, if that is longer than a disk in order takes; else 0."""
+        secs = 0.0 if self._job is None else self._loop.time() - self._job_began
+        return int(secs) if secs >= HANG_SECS else 0
+
+    def tell_if_hanging(self) -> None:
+        """To be asked now and then while there is something to do: there is no timer for it."""
+        if not self._hanging and (secs := self.hanging_secs):
+            self._hanging = True
+            logger.error(
+                "spool error=disk_hangs secs=%d file=%s next='look after the disk: until it answers, nothing new gets "
+                "into the log, and forms wait'", secs, self._job.steps[0].path if self._job.steps else "",
+            )  # fmt: skip
 
     # What the writer says
 
@@ -115,6 +138,7 @@ class SyncGroup:
         job = self._next_job()
         if job.steps or job.waiting:
             self._job = job
+            self._job_began = self._loop.time()
             self._thread.put(job)
 
     def _next_job(self) -> Job:
@@ -133,6 +157,9 @@ class SyncGroup:
     def _done(self, job: Job) -> None:
         if self._job is not job:
             return  # `close` was faster
+        if self._hanging:
+            self._hanging = False
+            logger.warning("spool disk answers again after_secs=%d", self._loop.time() - self._job_began)
         self._job = None
         self._settle(job)
         if self._again or self._left or self._waiting:
@@ -144,6 +171,7 @@ class SyncGroup:
         self.syncs += job.syncs
         failed = [step for step in job.steps if step.sync_error is not None]
         self.sync_errors += len(failed)
+        self.not_durable += sum(step.lines for step in failed)
         if failed and not self._failing:
             logger.error(
                 "spool error=sync_failed detail=%r file=%s next='look after the disk: a power cut may take records'",
@@ -178,8 +206,11 @@ class SyncGroup:
             logger.error(
                 "spool error=not_sealed detail=%r file=%s next='%s'",
                 str(error), step.path,
-                "its records are gone; who removed it?" if gone else "tried again every second and at the next start",
+                f"who removed it? {'its records are written again' if step.removed else 'its records are gone'}"
+                if gone else "tried again every second and at the next start",
             )  # fmt: skip
+        if gone and step.removed:
+            self._removed(step.removed)
         if not gone:
             step.dirty = False
             step.tries += 1

@@ -26,7 +26,8 @@ class Step:
 
     `fd` is -1 for a file that was closed before; `size` is where its whole lines end, and `torn` that there is more
     behind them. `dirty`: not all of it is on the disk. `fresh`: its folder does not know it durably yet. `reserved`:
-    room was set aside for more. `tries`: how often sealing has failed so far.
+    room was set aside for more. `tries`: how often sealing has failed so far. `lines`: how many the sync is for.
+    `removed`: the text of a file that somebody had removed before it could be sealed.
     """
 
     path: str
@@ -38,6 +39,8 @@ class Step:
     torn: bool = False
     reserved: bool = False
     tries: int = 0
+    lines: int = 0
+    removed: bytes = b""
     sync_error: OSError | None = None
     seal_error: OSError | None = None
 
@@ -52,7 +55,13 @@ class Job:
     syncs: int = 0
 
 
-def perform(job: Job, *, fdatasync: Callable[[int], None], truncate: Callable[[str, int], None] = os.truncate) -> None:
+def perform(
+    job: Job,
+    *,
+    fdatasync: Callable[[int], None],
+    truncate: Callable[[str, int], None] = os.truncate,
+    rename: Callable[[str, str], None] = os.rename,
+) -> None:
     """Does a job and writes into it what came of it. Raises nothing of the disk's."""
     for step in job.steps:
         if step.torn:
@@ -73,9 +82,11 @@ def perform(job: Job, *, fdatasync: Callable[[int], None], truncate: Callable[[s
             # A torn file keeps its name: only what is whole may be sealed.
             if step.seal_error is None:
                 try:
-                    os.rename(step.path, step.path.removesuffix(OPEN) + SEALED)
+                    rename(step.path, step.path.removesuffix(OPEN) + SEALED)
                 except OSError as error:
                     step.seal_error = error
+                    if isinstance(error, FileNotFoundError):
+                        step.removed = _text_of_removed(step)
             # Last, because the lock goes with the descriptor. Nobody else closes a descriptor that was in a job.
             if step.fd >= 0:
                 if step.reserved and step.seal_error is None:
@@ -84,6 +95,18 @@ def perform(job: Job, *, fdatasync: Callable[[int], None], truncate: Callable[[s
                         os.ftruncate(step.fd, step.size)
                 os.close(step.fd)
                 step.fd = -1
+
+
+def _text_of_removed(step: Step) -> bytes:
+    """What stood in a file that has no name any more: the system keeps it until its last descriptor is closed.
+
+    Nothing if it was only moved elsewhere: its records would come twice when somebody puts it back.
+    """
+    with suppress(OSError):
+        if step.fd >= 0 and os.fstat(step.fd).st_nlink == 0:
+            with open(f"/proc/self/fd/{step.fd}", "rb") as file:
+                return file.read(step.size)
+    return b""
 
 
 class SyncThread:

@@ -5,10 +5,12 @@ Knows small JSON files, one per process, replaced whole. Knows nothing of what t
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,20 +31,35 @@ def write(layout: Layout, name: str, state: dict[str, Any]) -> None:
     """Replaces the state of the process `name`.
 
     `pid`, `started_at` and `updated_at` are put in if `state` lacks them. Raises OSError when the disk refuses; the
-    last state then stays. Not synced: it is out of date a second later.
+    last state then stays. Not synced: it is out of date a second later. On a full disk it is written over the last one,
+    in the room that one has: just then somebody wants to read it.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"status: {name!r} cannot be a file name; use letters, digits, _ and -")
     whole = {"pid": os.getpid(), "started_at": _STARTED_AT, "updated_at": clock.now_text(), **state}
     path = layout.status / f"{name}.json"
     fresh = layout.status / f".{name}.{os.getpid()}.tmp"
+    text = _encode(whole)
     try:
-        fresh.write_bytes(_encode(whole))
+        fresh.write_bytes(text)
         os.replace(fresh, path)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
-        raise
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _write_over(path, text)
+
+
+def _write_over(path: Path, text: bytes) -> None:
+    """In one call, so that who reads meanwhile hardly ever meets half of it; and blanks behind JSON mean nothing."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        text = text.ljust(os.fstat(fd).st_size)
+        if os.pwrite(fd, text, 0) != len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(fd)
 
 
 def remove(layout: Layout, name: str) -> None:

@@ -7,7 +7,9 @@ received = logged + dropped can only be told if each drop names its writer and, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+from tracker import clock
 from tracker.model import Drop, LossRecord, Record, SpoolFile, SpoolHeader, StopRecord
 
 
@@ -36,6 +38,15 @@ def spool_file(name: str, writer: SpoolHeader, records: Sequence[Record], broken
         stopped=stopped,
         last_seq=last_seq,
     )
+
+
+def moment_of(records: Sequence[Record], otherwise: str) -> str:
+    """When the lines of a file that could not be read were written, by those around them: the ledger adds up by hour."""
+    for record in records:
+        with suppress(ValueError):
+            clock.micros_of(record.occurred_at)
+            return record.occurred_at
+    return otherwise
 
 
 def drop(

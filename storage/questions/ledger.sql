@@ -1,5 +1,6 @@
 -- Does each writer's count add up? The latest writers first.
-select *
+select ledger.*, writers.last_file_at
 from ledger
-where epoch in ($ids)
-order by epoch desc, node, worker
+left join writers on writers.worker = ledger.worker and writers.epoch = ledger.epoch
+where ledger.epoch in ($ids)
+order by ledger.epoch desc, ledger.node, ledger.worker

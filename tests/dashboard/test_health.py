@@ -36,6 +36,10 @@ PROBLEMS = {
         statuses.house(worker_1=statuses.worker(spool={"pending": 12})),
         "cannot write its spool; records wait in memory (12)",
     ),
+    "a disk that hangs": (
+        statuses.house(worker_1=statuses.worker(spool={"hanging_secs": 12})),
+        "Worker-1 waits for its disk (12 s)",
+    ),
 }
 
 
@@ -46,6 +50,20 @@ def test_what_harms_visitors_or_the_log_is_a_problem(name):
     assert health.http_status == 503
     assert len(health.problems) == 1
     assert reason in health.problems[0]
+
+
+def test_a_reader_that_is_silent_is_a_warning_and_harms_nobody():
+    def health(**reader):
+        pids = {"supervisor": {"kind": "supervisor", "pid": 1, "updated_at": str(NOW), "pids": {"reader": 7}}}
+        return health_of(seen(statuses.house() | pids | reader))
+
+    silent = {"kind": "reader", "pid": 7, "updated_at": str(NOW - timedelta(seconds=60))}
+    [warning] = health(reader=silent).warnings
+    assert "The reader, which answers SQL over HTTP, has not been seen for" in warning
+    [warning] = health().warnings
+    assert "has not reported yet" in warning
+    assert health(reader=silent | {"updated_at": str(NOW)}).word == "ok"
+    assert health().http_status == 200
 
 
 def test_a_retired_worker_beside_its_successors_is_none_but_alone_it_serves_nobody():
@@ -114,6 +132,18 @@ def test_a_ledger_that_stays_out_of_balance_is_a_warning():
     since = {("n", "worker-1", EPOCH - 1): NOW - timedelta(seconds=GAP_SECS)}
     (warning,) = health_of(seen(log=log, missing_since=since)).warnings
     assert "does not balance: exchanges of worker-1 are neither logged nor dropped (2)" in warning
+    old = Log(ledger=[{**row, "last_file_at": NOW - timedelta(days=2)}])
+    assert health_of(seen(log=old, missing_since=since)).word == "ok"
+
+
+def test_what_a_worker_lost_is_told_for_a_day_after_it_is_gone():
+    row = {"node": "n", "worker": "worker-1", "received": 5, "logged": 2, "dropped": 3}
+    row |= {"drops": {"excluded": 1, "disk_full": 2}, "last_file_at": NOW - timedelta(hours=1)}
+    (warning,) = health_of(seen(log=Log(ledger=[{**row, "epoch": EPOCH - 1}]))).warnings
+    assert "Records of worker-1 were lost while the disk could not be written (2)" in warning
+    # One that runs says it itself, from its counters.
+    assert health_of(seen(log=Log(ledger=[{**row, "epoch": EPOCH}]))).word == "ok"
+    assert health_of(seen(log=Log(ledger=[{**row, "last_file_at": NOW - timedelta(days=2)}]))).word == "ok"
 
 
 def test_healthz_names_every_process_and_its_last_word():

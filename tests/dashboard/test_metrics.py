@@ -1,15 +1,22 @@
+from datetime import timedelta
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.metrics import metrics_text
-from dashboard.state import Log, Spool, snapshot
+from dashboard.state import GAP_SECS, Log, Spool, snapshot
 from tests.support import statuses
 from tests.support.statuses import NOW
 
 
-def metrics(states=None, *, spool=None, sinks=("erp",), log=None):
+def metrics(states=None, *, spool=None, sinks=("erp",), log=None, missing_since=None):
     seen = snapshot(
-        statuses.house() if states is None else states, sinks=sinks, spool=spool or Spool(), log=log or Log(), now=NOW
+        statuses.house() if states is None else states,
+        sinks=sinks,
+        spool=spool or Spool(),
+        log=log or Log(),
+        now=NOW,
+        missing_since=missing_since,
     )
     families = list(text_string_to_metric_families(metrics_text(seen).decode()))
     values = {
@@ -58,6 +65,28 @@ def test_the_collector_and_the_spool_tell_how_far_the_log_is():
     assert values["ropo_collector_lag_seconds",] == 2.5
     assert values["ropo_spool_waiting_files",] == 4
     assert values["ropo_disk_free_bytes",] == 1e9
+
+
+def test_the_ledger_is_told_when_the_log_has_answered():
+    assert ("ropo_ledger_balanced",) not in metrics()[1]
+    row = {"node": "n", "received": 10, "logged": 5, "dropped": 3, "missing": 2}
+    rows = [
+        {**row, "worker": "worker-1", "epoch": 5, "drops": {"excluded": 1, "disk_full": 2}},
+        {**row, "worker": "worker-1", "epoch": 6, "missing": 0, "drops": {"write_error": 3}},
+        {**row, "worker": "worker-9", "epoch": 7, "missing": 0, "drops": {"quarantined": 3}},
+    ]
+    log = Log(ledger=rows)
+    _, values = metrics(log=log)
+    assert (values["ropo_ledger_balanced",], values["ropo_ledger_missing", "worker-1"]) == (1, 0)
+    _, values = metrics(log=log, missing_since={("n", "worker-1", 5): NOW - timedelta(seconds=GAP_SECS)})
+    assert (values["ropo_ledger_balanced",], values["ropo_ledger_received",], values["ropo_ledger_logged",]) == (
+        0,
+        30,
+        15,
+    )
+    assert (values["ropo_ledger_missing", "worker-1"], values["ropo_ledger_missing", "worker-9"]) == (2, 0)
+    assert (values["ropo_ledger_lost", "disk_full"], values["ropo_ledger_lost", "write_error"]) == (2, 3)
+    assert (values["ropo_ledger_dropped", "excluded"], values["ropo_ledger_dropped", "quarantined"]) == (1, 3)
 
 
 def test_deliveries_are_told_by_sink_and_state():

@@ -1,11 +1,11 @@
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.metrics import metrics_text
-from dashboard.state import GAP_SECS, LEAD_COLUMNS, VISIT_COLUMNS, Log, Spool, moment, snapshot
+from dashboard.state import GAP_SECS, LEAD_COLUMNS, NEWS_SECS, VISIT_COLUMNS, Log, Spool, snapshot
 from tests.support import statuses
 from tests.support.statuses import EPOCH, NOW
 
@@ -70,29 +70,6 @@ def test_a_status_file_may_hold_anything(states):
     assert metrics_text(found).endswith(b"\n")
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("2026-11-22 10:00:00.000000", NOW),
-        ("2026-11-22T10:00:00Z", NOW),
-        ("2026-11-22T11:00:00+01:00", NOW),
-        (NOW.timestamp(), NOW),
-        (int(NOW.timestamp()) * 10**9, NOW),
-        (NOW, NOW),
-        (datetime(2026, 11, 22, 10), NOW),
-        ("soon", None),
-        (True, None),
-        (None, None),
-        (float("inf"), None),
-        (float("nan"), None),
-    ],
-)
-def test_a_moment_is_read_in_every_form_it_is_written(value, expected):
-    assert moment(value) == expected
-    if expected:
-        assert moment(value).tzinfo is UTC
-
-
 def test_a_configured_sink_is_shown_before_anything_was_sent():
     found = seen({}, sinks=["erp", "csv"])
     assert [(sink.name, sink.owed, sink.circuit) for sink in found.sinks] == [("erp", 0, ""), ("csv", 0, "")]
@@ -113,11 +90,79 @@ def test_a_sink_whose_circuit_is_not_closed_waits(circuit, is_open):
     assert seen(states).sinks[0].is_open is is_open
 
 
-def test_what_a_live_worker_has_under_way_is_not_missing():
-    rows = [line(received=103, in_flight=3), line(epoch=EPOCH + 1, worker="worker-2", received=105, in_flight=5)]
-    two, one = seen(log=Log(ledger=rows)).ledger
-    assert (one.running, one.missing, one.balanced) == (3, 0, True)
-    assert (two.running, two.missing, two.balanced) == (3, 2, False)
+@pytest.mark.parametrize(
+    "in_flight, overdue, found",
+    [
+        (3, 0, (3, 0, True)),
+        (3, 3, (3, 0, True)),  # three long downloads, say
+        (50, 0, (50, 0, True)),  # their records are on their way into the log
+        (5, 5, (3, 2, False)),  # old numbers, and fewer exchanges under way
+    ],
+)
+def test_what_a_live_worker_has_under_way_is_not_missing(in_flight, overdue, found):
+    (one,) = seen(log=Log(ledger=[line(received=150, in_flight=in_flight, overdue=overdue)])).ledger
+    assert (one.running, one.missing, one.balanced) == found
+
+
+def test_a_worker_that_runs_is_not_over_whatever_the_log_thinks():
+    """After the clock was set back a worker's life begins before the one it follows."""
+    (one,) = seen(log=Log(ledger=[line(received=103, missing=3)])).ledger
+    assert (one.running, one.missing) == (3, 0)
+
+
+LATER = NOW + timedelta(seconds=2 * GAP_SECS)
+BEHIND = {"collector": statuses.collector(now=LATER, last_publish_at=statuses.text(NOW))}
+
+
+@pytest.mark.parametrize(
+    "spool, changed",
+    [(Spool(files=9, oldest_secs=GAP_SECS + 1), {}), (Spool(), BEHIND)],
+    ids=["files wait", "an old image"],
+)
+def test_while_the_log_is_behind_nothing_of_a_live_worker_is_missed(spool, changed):
+    states = {name: statuses.worker(now=LATER, in_flight=0) for name in ("worker-1",)}
+    states = {"collector": statuses.collector(now=LATER), **states, **changed}
+    log = Log(ledger=[line(received=103, in_flight=3, overdue=3)])
+    before = {("n", "worker-1", EPOCH): NOW}
+    found = seen(states, spool=spool, log=log, now=LATER, missing_since=before)
+    assert found.missing_since == {}
+    current = seen(states | {"collector": statuses.collector(now=LATER)}, log=log, now=LATER, missing_since=before)
+    assert current.is_gap(current.ledger[0])
+
+
+def test_nobody_is_missed_whose_files_wait_in_the_spool():
+    log = Log(ledger=[line(epoch=5, received=103, missing=3)])
+    before = {("n", "worker-1", 5): NOW - timedelta(seconds=GAP_SECS)}
+    waiting = seen(log=log, missing_since=before, spool=Spool(writers=frozenset({("worker-1", 5)})))
+    assert not waiting.is_gap(waiting.ledger[0])
+    taken = seen(log=log, missing_since=before, spool=Spool(writers=frozenset({("worker-1", 6)})))
+    assert taken.is_gap(taken.ledger[0])
+
+
+@pytest.mark.parametrize("ago_secs, news", [(10, True), (NEWS_SECS - 1, True), (NEWS_SECS + 1, False)])
+def test_an_old_gap_is_no_news(ago_secs, news):
+    found = seen(log=Log(ledger=[line(epoch=5, missing=3, last_file_at=NOW - timedelta(seconds=ago_secs))]))
+    assert found.is_news(found.ledger[0]) is news
+
+
+def test_a_clock_that_was_set_back_hides_nobody():
+    """All of the house, the supervisor's start apart, is older than its start now."""
+    later = statuses.text(NOW + timedelta(hours=2))
+    states = statuses.house(supervisor=statuses.supervisor(started_at=later, pids={"worker-1": 4711}))
+    states["collector"]["pid"] = 1
+    assert [one.name for one in seen(states).processes] == ["supervisor", "worker-1"]
+
+
+def test_a_word_from_the_future_was_spoken_before_the_clock_was_set_back():
+    found = seen(statuses.house(worker_1=statuses.worker(seen_secs=-3600)))
+    assert [one.is_seen(NOW) for one in found.workers] == [False, True]
+
+
+def test_a_gap_that_was_seen_before_the_clock_was_set_back_does_not_wait_for_it_to_catch_up():
+    log = Log(ledger=[line(epoch=5, missing=3)])
+    first = seen(log=log, missing_since={("n", "worker-1", 5): NOW + timedelta(hours=1)})
+    later = seen(log=log, now=LATER, missing_since=first.missing_since)
+    assert later.is_gap(later.ledger[0])
 
 
 def test_a_writer_that_is_gone_has_nothing_under_way():

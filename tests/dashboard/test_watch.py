@@ -64,6 +64,15 @@ async def test_the_counters_need_no_log(watch, layout):
     assert (await watch.counters()).total("exchanges") == 1203
 
 
+async def test_the_counters_have_the_ledger_of_the_latest_answer_and_see_to_the_next(watch, layout):
+    write_log(layout, a_visit(received=5))
+    assert (await watch.counters()).log.ledger is None
+    await watch.asking
+    seen = await watch.counters()
+    assert [(one.received, one.missing) for one in seen.ledger] == [(5, 2)]
+    assert (seen.log.visits, list(seen.missing_since)) == (None, [("node", "worker-1", EPOCH)])
+
+
 async def test_a_gap_is_remembered_from_one_look_to_the_next(watch, layout):
     write_log(layout, a_visit(received=5))
     first = await watch.snapshot()
@@ -112,7 +121,9 @@ def test_the_oldest_file_tells_how_far_the_log_is_behind(layout):
         path.write_bytes(b"x")
         os.utime(path, (NOW.timestamp() - age,) * 2)
     spool = spool_of(layout, NOW)
-    assert spool.files == 2
+    assert (spool.files, spool.writers) == (2, frozenset())
+    (layout.spool / f"worker-2-{7:020d}-000001.open").write_bytes(b"x")
+    assert spool_of(layout, NOW).writers == {("worker-2", 7)}
     assert spool.oldest_secs == pytest.approx(40)
     assert spool.free_octets > 0
 

@@ -1,8 +1,10 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.backlog import Backlog
-from tracker.model import LossRecord
+from storage.backlog import Backlog, seq_of
+from tests.support.spools import AT, exchange, line
+from tracker.model import LossRecord, StopRecord, Submission, SubmitRecord, encode_line
 
 
 def lines_of(backlog: Backlog) -> list[bytes]:
@@ -15,7 +17,7 @@ def lines_of(backlog: Backlog) -> list[bytes]:
 
 def losses_of(backlog: Backlog) -> list[LossRecord]:
     found = []
-    while (loss := backlog.next_loss("now")) is not None:
+    while (loss := backlog.next_loss()) is not None:
         found.append(loss[1])
         backlog.told(loss[0])
     return found
@@ -29,15 +31,59 @@ def test_lines_come_out_as_they_went_in() -> None:
 
 
 def test_what_is_let_go_is_counted_by_reason() -> None:
-    backlog = Backlog(max_lines=1, max_bytes=100)
+    backlog = Backlog(max_lines=0, max_bytes=100)
     for seq, reason in [(1, "disk_full"), (5, "disk_full"), (3, "disk_full"), (7, "write_error")]:
-        backlog.keep(b"x", seq, durable=False, reason=reason)
-    assert backlog.lost == 3
+        backlog.keep(line(seq), seq, durable=False, reason=reason)
+    assert backlog.lost == 4
     assert losses_of(backlog) == [
-        LossRecord(occurred_at="now", first_seq=3, last_seq=5, count=2, reason="disk_full"),
-        LossRecord(occurred_at="now", first_seq=7, last_seq=7, count=1, reason="write_error"),
+        LossRecord(occurred_at=AT, first_seq=1, last_seq=5, count=3, reason="disk_full"),
+        LossRecord(occurred_at=AT, first_seq=7, last_seq=7, count=1, reason="write_error"),
     ]
     assert losses_of(backlog) == []
+
+
+def test_what_is_let_go_is_told_by_the_hour_in_which_it_happened() -> None:
+    """Not by the one in which the disk was mended: the ledger adds up by the hour."""
+    backlog = Backlog(max_lines=0, max_bytes=0)
+    for seq, at in [(1, "2026-11-22 10:59:59.9"), (2, "2026-11-22 10:59:59.95"), (3, "2026-11-22 11:00:00.0")]:
+        record = exchange(seq)
+        record.occurred_at = at
+        backlog.keep(encode_line(record), seq, durable=False, reason="disk_full")
+    assert [(loss.occurred_at, loss.count) for loss in losses_of(backlog)] == [
+        ("2026-11-22 10:59:59.9", 2),
+        ("2026-11-22 11:00:00.0", 1),
+    ]
+
+
+@pytest.mark.parametrize("text", [b"", b"no JSON", b"[]", b"{}", b"\xff", b'{"occurred_at":1}'])
+def test_a_line_that_does_not_say_when_it_happened_is_lost_now(text: bytes) -> None:
+    backlog = Backlog(max_lines=0, max_bytes=0)
+    backlog.keep(text, 5, durable=False, reason="disk_full")
+    [loss] = losses_of(backlog)
+    assert loss.occurred_at[:4] >= "2026"
+
+
+@pytest.mark.parametrize(
+    "text, seq",
+    [
+        (line(7), 7),
+        (encode_line(SubmitRecord(7, AT, "h", "/", Submission("l", "f", "r"))), 0),
+        (encode_line(StopRecord(AT, 7)), 0),
+        (b"{", 0),
+        (b'{"t":"exchange"}', 0),
+    ],
+)
+def test_only_an_exchanges_own_record_has_its_number(text: bytes, seq: int) -> None:
+    assert seq_of(text) == seq
+
+
+def test_what_waits_to_the_end_is_lost_by_the_hour_too() -> None:
+    backlog = Backlog(max_lines=10, max_bytes=10_000)
+    for text in (line(1), encode_line(SubmitRecord(2, AT, "h", "/", Submission("l", "f", "r"))), line(2), line(3)):
+        backlog.keep(text, 9, durable=False, reason="disk_full")
+    backlog.let_go_all("disk_full")
+    assert (len(backlog), backlog.lost) == (0, 4)
+    assert losses_of(backlog) == [LossRecord(occurred_at=AT, first_seq=1, last_seq=3, count=3, reason="disk_full")]
 
 
 def test_a_line_that_is_no_exchanges_only_record_leaves_no_gap() -> None:

@@ -79,3 +79,15 @@ def test_old_days_are_removed_and_nothing_else(here: Layout) -> None:
     (here.quarantine / "notes.ndjson").write_text("")
     assert prune(here, days=30, now=NOW) == 1
     assert names_in(here.quarantine) == ["2026-10-23.ndjson", "2026-11-22.ndjson", "notes.ndjson"]
+
+
+def test_the_folder_knows_a_new_file_for_good_before_the_batch_that_counts_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    layout.create()
+    folders: list[Path] = []
+    monkeypatch.setattr("storage.quarantine.sync_folder", folders.append)
+    for _ in range(2):
+        put(layout, "a.ndjson", [(b"x", "why")])
+    assert folders == [layout.quarantine]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.recovery import recover, whole_size
-from storage.sealed import read
+from storage.recovery import SUPERVISOR, note_start, recover, whole_size
+from storage.sealed import read, sealed
 from storage.spool_file import create, reserve
 from tests.support.spools import EPOCH, line, names_in
 from tracker.model import SpoolHeader, decode_line, encode_line
@@ -50,10 +50,10 @@ def test_any_cut_and_any_tail_give_exactly_the_whole_lines_that_were_written(cut
         whole += 1  # the tail happens to be what was missing
     with tempfile.TemporaryDirectory() as name:
         left(Path(name), TEXT[:cut] + tail)
-        sealed = recover(Path(name))
-        header, records, _ = read(sealed[0]) if sealed else (None, [], [])
+        found = recover(Path(name))
+        header, records, _ = read(found[0]) if found else (None, [], [])
         assert recover(Path(name)) == []
-    if whole <= 1 and not sealed:
+    if whole <= 1 and not found:
         return  # no record: removed
     assert [header, *records] == ([*RECORDS[:whole]] or [None])
 
@@ -153,3 +153,14 @@ def test_a_file_that_cannot_be_sealed_stays_and_the_others_are(
     assert blocked.exists()
     assert blocked.with_suffix(".ndjson").read_bytes() == b"first"
     assert "left='for the next start'" in caplog.text
+
+
+def test_a_start_is_noted_for_the_log(tmp_path: Path) -> None:
+    note_start(tmp_path, node="n1", worker=SUPERVISOR, epoch=EPOCH, version="1")
+    [path] = sealed(tmp_path)
+    assert read(path) == (SpoolHeader(node="n1", worker="supervisor", epoch=EPOCH, version="1"), [], [])
+
+
+def test_a_start_that_cannot_be_noted_is_no_reason_not_to_start(tmp_path: Path, caplog) -> None:
+    note_start(tmp_path / "nowhere", node="n1", worker="w1", epoch=EPOCH, version="1")
+    assert "start not noted" in caplog.text

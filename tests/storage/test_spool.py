@@ -388,7 +388,7 @@ class TestTrouble:
         await writer.close(2)
         assert seqs_in(tmp_path) == [1]
         assert stops_in(tmp_path) == []
-        assert "unwritten=1" in caplog.text
+        assert "closed in trouble reason=write_error" in caplog.text and "lost=1" in caplog.text
 
     async def test_a_folder_that_vanishes_and_comes_back(self, tmp_path: Path) -> None:
         folder = tmp_path / "spool"
@@ -397,14 +397,34 @@ class TestTrouble:
         assert writer.counters["pending"] == 1
         folder.mkdir()
         await eventually(lambda: not writer.counters["pending"], "what waited is written")
+        await writer.seal()
+        # Sealed files are gone with it; the one that was not sealed is still in our hands.
+        writer.append(line(2), 2)
+        writer.append(line(3), 3)
         shutil.rmtree(folder)
         await writer.seal()
-        writer.append(line(2), 2)
-        assert writer.counters["pending"] == 1
+        writer.append(line(4), 4)
+        assert writer.counters["pending"] == 3
         folder.mkdir()
         await eventually(lambda: not writer.counters["pending"], "what waited is written")
+        await writer.close(4)
+        assert seqs_in(folder) == [2, 3, 4]
+        assert writer.counters["records"] == 5  # with the StopRecord
+
+    async def test_a_file_that_was_moved_away_is_not_written_again(self, tmp_path: Path, caplog) -> None:
+        """It may be put back, and then its records would be in the log twice."""
+        spool, elsewhere = tmp_path / "spool", tmp_path / "elsewhere"
+        spool.mkdir()
+        writer = open_writer(spool)
+        writer.append(line(1), 1)
+        spool.rename(elsewhere)
+        spool.mkdir()
+        await writer.seal()
+        writer.append(line(2), 2)
         await writer.close(2)
-        assert seqs_in(folder) == [2]
+        assert seqs_in(spool) == [2]
+        assert "who removed it? its records are gone" in caplog.text
+        assert len(recover(elsewhere)) == 1
 
     async def test_too_many_open_files_are_a_trouble_that_passes(self, tmp_path: Path) -> None:
         writer = open_writer(tmp_path)

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 from storage import spool_file
-from storage.spool_file import SpoolName, check_worker, create, parse, reserve, sync_folder, take
+from storage.spool_file import (
+    LAST_ROOM_BYTES,
+    SpoolName,
+    check_worker,
+    create,
+    give_room,
+    keep_room,
+    parse,
+    reserve,
+    sync_folder,
+    take,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +117,14 @@ def test_room_that_cannot_be_had_is_no_error(tmp_path: Path) -> None:
     assert not reserve(fd, 1 << 62)
     os.close(fd)
     assert not reserve(fd, 1)
+
+
+def test_room_is_kept_and_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "room"
+    keep_room(path)
+    assert path.stat().st_blocks * 512 >= LAST_ROOM_BYTES
+    give_room(path)
+    give_room(path)
+    keep_room(None)
+    keep_room(tmp_path / "nowhere" / "room")
+    assert list(tmp_path.iterdir()) == []

@@ -43,6 +43,7 @@ class File:
         self.fd = create(self.path)
         self.dirty = False
         self.failed: list[str] = []
+        self.removed: list[bytes] = []
 
     def step(self) -> Step | None:
         if not self.dirty:
@@ -69,6 +70,7 @@ def group_of(file: File, fdatasync, *, sync: str = "group", retry_secs: float = 
         fdatasync=fdatasync,
         open_step=file.step,
         sync_failed=file.failed.append,
+        removed=file.removed.append,
     )
 
 

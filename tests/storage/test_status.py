@@ -6,6 +6,7 @@ import pytest
 
 from storage import status
 from storage.layout import Layout
+from tests.support.small_disk import fill, small_disk
 from tracker import clock
 
 
@@ -72,3 +73,18 @@ def test_no_rest_is_left_beside_the_states(here: Layout) -> None:
 def test_a_name_that_is_no_file_name_is_refused(here: Layout, name: str) -> None:
     with pytest.raises(ValueError, match="status"):
         status.write(here, name, {})
+
+
+def test_on_a_full_disk_the_state_is_written_over_the_last_one(tmp_path: Path) -> None:
+    """Just then somebody wants to read it."""
+    with small_disk(tmp_path / "disk", "size=1m") as disk:
+        layout = Layout(disk, hot_path=disk / "hot.duckdb")
+        layout.create()
+        status.write(layout, "worker-1", {"kind": "worker", "spool": {"pending": 0, "note": "x" * 100}})
+        fill(disk)
+        for pending in (1, 22_222):
+            status.write(layout, "worker-1", {"kind": "worker", "spool": {"pending": pending}})
+            assert status.read_all(layout)["worker-1"]["spool"] == {"pending": pending}
+        with pytest.raises(OSError, match="No such file"):
+            status.write(layout, "worker-2", {"kind": "worker"})
+        assert [path.name for path in layout.status.iterdir()] == ["worker-1.json"]

@@ -52,3 +52,15 @@ def test_a_drop_names_its_writer_as_far_as_it_is_known():
     assert accounts.drop(SpoolHeader("", "", 0), at(0), "quarantined", 4, first_seq=None, last_seq=None) == Drop(
         at(0), None, None, None, "quarantined", 4
     )
+
+
+@pytest.mark.parametrize(
+    "records, moment",
+    [
+        ([], at(9)),
+        ([exchange(1, 3), exchange(2, 5)], at(3)),
+        ([StopRecord("soon", 1), LossRecord(at(4), 1, 2, 2, "disk_full")], at(4)),
+    ],
+)
+def test_a_line_that_cannot_be_read_was_written_when_its_neighbours_were(records: list, moment: str):
+    assert accounts.moment_of(records, at(9)) == moment
