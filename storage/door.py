@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from string import Template
@@ -19,11 +19,18 @@ from string import Template
 import duckdb
 
 from storage import sql
+from storage.columns import told
 from storage.parts import sync
 from storage.tables import TABLES
 
 # In the order in which they need one another. `lead_states` is what the others know of leads.
-DERIVED = ("lead_states", "touchpoints", "visits", "conversions", "deliveries", "leads", "journeys", "ledger")
+ATTRIBUTIONS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay")
+DERIVED = (
+    *("lead_states", "touchpoints", "visits", "conversions", "deliveries", "leads", "journeys", "writers", "ledger"),
+    "ledger_hours",
+    "conversion_touchpoints",
+    *(f"attribution_{model}" for model in ATTRIBUTIONS),
+)
 
 STORAGE_VERSION = "v1.5.0"
 
@@ -79,19 +86,27 @@ def is_current(door: Path, statements: Views) -> bool:
     return False
 
 
-def build(door: Path, statements: Views) -> None:
-    """Puts a door with these views in place. The files that they read must be there. Raises OSError or duckdb.Error."""
+def build(door: Path, statements: Views, *, note: Callable[[Path], None] = lambda fresh: None) -> None:
+    """Puts a door with these views in place. The files that they read must be there. Raises OSError or duckdb.Error.
+
+    `note` is shown the file before anybody else can open it.
+    """
     # Under its final name in a folder of its own: DuckDB calls a database what its file is called.
     workshop = Path(tempfile.mkdtemp(prefix=".door-", dir=door.parent))
     try:
         fresh = workshop / door.name
         with closing(duckdb.connect(str(fresh), config={"storage_compatibility_version": STORAGE_VERSION})) as con:
-            create(con, statements)
-            for view in statements:
-                con.execute(f"comment on view {sql.name(view)} is {sql.literal(_comment(view, statements))}")
+            # In one transaction: each of these hundreds would wait for the disk.
+            with sql.transaction(con):
+                create(con, statements)
+                for view in statements:
+                    con.execute(f"comment on view {sql.name(view)} is {sql.literal(_comment(view, statements))}")
+                    for column, text in told(view).items():
+                        con.execute(f"comment on column {sql.name(view)}.{sql.name(column)} is {sql.literal(text)}")
             con.execute("checkpoint")
         fresh.chmod(0o444)
         sync(fresh)
+        note(fresh)
         os.replace(fresh, door)
         sync(door.parent)
     finally:
@@ -102,5 +117,5 @@ def _comment(view: str, statements: Views) -> str:
     asked = sql.question(statements[view])
     if view != _SIGNED:
         return asked
-    text = "\0".join(f"{name}\0{statement}" for name, statement in statements.items())
+    text = "\0".join(f"{name}\0{statement}\0{told(name)}" for name, statement in statements.items())
     return f"{asked} (views {hashlib.sha256(text.encode()).hexdigest()[:16]})"

@@ -23,8 +23,15 @@ class NewerLogError(Exception):
     """The log was written by a newer ropo than this one."""
 
 
-def migrate(con: duckdb.DuckDBPyConnection, database: str, folder: Path | None = None) -> int:
-    """Runs what the attached `database` lacks, in order. Returns the number of the last migration.
+def newest(folder: Path | None = None) -> int:
+    """The number of the last migration that this version knows."""
+    return max((int(path.name.partition("_")[0]) for path in (folder or FOLDER).glob("*.sql")), default=0)
+
+
+def migrate(
+    con: duckdb.DuckDBPyConnection, database: str, folder: Path | None = None, *, upto: int | None = None
+) -> int:
+    """Runs what the attached `database` lacks, in order. Returns the number of the last migration, `upto` at most.
 
     Raises `NewerLogError` if it has run one that this version does not know.
     """
@@ -32,6 +39,8 @@ def migrate(con: duckdb.DuckDBPyConnection, database: str, folder: Path | None =
     con.execute(f"create table if not exists {record} (number integer, file varchar, applied_at timestamptz)")
     applied = {number for (number,) in con.execute(f"select number from {record}").fetchall()}
     known = {int(path.name.partition("_")[0]): path for path in sorted((folder or FOLDER).glob("*.sql"))}
+    if upto is not None:
+        known = {number: path for number, path in known.items() if number <= upto}
     if unknown := applied - known.keys():
         raise NewerLogError(
             f"this log has had migration {max(unknown)}, and this version of ropo ends at {max(known, default=0)}; "

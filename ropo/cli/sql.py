@@ -1,35 +1,38 @@
 """`ropo sql`: a question to the log, in SQL.
 
-The query runs on a thread of its own, so that Ctrl-C reaches us while DuckDB works and can be passed on.
+The query runs on a thread of its own: Ctrl-C reaches us while DuckDB works, and the thread gives up the right to write
+files, which does not come back.
 """
 
 from __future__ import annotations
 
-import csv
 import os
+import re
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import duckdb
-from rich.text import Text
 
 from ropo import log_access
-from ropo.cli import options, values
-from ropo.cli.terminal import Cells, Failure, Misuse, console, plain_lines
+from ropo.cli import options, pager, workshop
+from ropo.cli.answers import WRITERS, Table
+from ropo.cli.interruptible import Work
+from ropo.cli.terminal import Failure, Misuse, console, plain_lines
+from storage import sql as text_of
 from storage.layout import Layout
 from storage.read import NoLogError
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 FETCH_ROWS = 2048
-VIEWS = "views events, visits, touchpoints, conversions, leads, journeys, deliveries and ledger"
-
-Rows = Iterator[Sequence[Any]]
+# Texts, names and comments of SQL whole, all else in pieces.
+_TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/|\s+|\w+|.""", re.DOTALL)
+VIEWS = "views events, visits, touchpoints, conversions, attribution_*, leads, journeys, deliveries and ledger"
 
 
 @click.command()
@@ -37,43 +40,73 @@ Rows = Iterator[Sequence[Any]]
 @click.option("--file", "-f", "file", type=click.File("r", encoding="utf-8"), help="Read the query from this file.")
 @click.option("--csv", "form", flag_value="csv", help="Comma-separated values with a header row.")
 @click.option("--json", "form", flag_value="json", help="An array of objects, one per line.")
+@click.option("--ndjson", "form", flag_value="ndjson", help="An object per line, and nothing else.")
 @click.option(
+    "--parquet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Into this file, there when it is whole. An old one stays, but for --force.",
+)
+@click.option("--force", is_flag=True, help="Let --parquet replace a file.")
+@click.option(
+    "--max-rows",
     "--rows",
+    "limit",
     type=click.IntRange(min=0),
     default=100,
     metavar="N",
     show_default=True,
-    help="How many rows a terminal shows; 0 for all. Pipes, --csv and --json always get all.",
+    help="How many rows a terminal shows; 0 for all. Pipes and files always get all.",
 )
+@click.option("--no-pager", is_flag=True, help="Do not page what is longer than the screen. PAGER says with what.")
 @options.config
 @options.storage
-def sql(query: str | None, file: Any, form: str | None, rows: int, config: Path, storage: str | None) -> None:
+def sql(
+    query: str | None,
+    file: Any,
+    form: str | None,
+    parquet: Path | None,
+    force: bool,
+    limit: int,
+    no_pager: bool,
+    config: Path,
+    storage: str | None,
+) -> None:
     """Ask the log. QUERY is DuckDB's SQL; `-` reads it from stdin.
 
-    The log has the views events, visits, touchpoints, conversions, leads, journeys, deliveries and ledger. It is
-    opened read-only, and only its own files can be read. Ctrl-C interrupts.
+    The log has the views events, visits, touchpoints, conversions, attribution_first_touch (and _last_touch,
+    _last_non_direct, _linear, _position_based, _time_decay), leads, journeys, deliveries and ledger. It is opened
+    read-only, and only its own files can be read. Ctrl-C interrupts.
 
     \b
     ropo sql "from visits order by started_at desc limit 5"
     ropo sql "describe events"
     ropo sql --csv "select * from leads" > leads.csv
     ropo sql --json -f campaigns.sql | jq .
+    ropo sql --parquet visits.parquet "from visits"
     """
+    if parquet and form:
+        raise click.UsageError(f"Give --{form} or --parquet, not both.")
+    if parquet and parquet.exists() and not force:
+        raise Misuse(f"{parquet} is there already; --force replaces it")
     text = _query(query, file)
-    with closing(_open(options.place(config, storage).layout)) as con:
-        statements = _statements(con, text)
-        stdout_is_gone = _run(con, lambda: _answer(con, statements, form, rows))
-    if stdout_is_gone:
+    layout = options.place(config, storage).layout
+    try:
+        with tempfile.TemporaryDirectory(prefix="ropo-sql-") as scratch:
+            if parquet:
+                _to_parquet(layout, text, parquet.absolute(), Path(scratch))
+            else:
+                _to_stdout(layout, text, form, limit, Path(scratch), paged=not no_pager)
+    except NoLogError as error:
+        raise Failure(str(error)) from None
+    except duckdb.Error as error:
+        raise _failure(error) from None
+    except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python must not complain of it while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-def _open(layout: Layout) -> duckdb.DuckDBPyConnection:
-    try:
-        return log_access.open_confined(layout)
-    except NoLogError as error:
-        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"{error.filename or 'the answer'} cannot be written: {error.strerror}") from None
 
 
 def _query(query: str | None, file: Any) -> str:
@@ -85,55 +118,122 @@ def _query(query: str | None, file: Any) -> str:
     return text
 
 
-def _statements(con: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.Statement]:
-    try:
-        statements = con.extract_statements(text)
-    except duckdb.Error as error:
-        raise _failure(error) from None
+def _to_stdout(layout: Layout, text: str, form: str | None, limit: int, scratch: Path, *, paged: bool) -> None:
+    out = console()
+    # Whoever reads a pipe wants it all.
+    kept = limit if out.is_terminal and limit else None
+
+    def answer(work: Work[Table | None]) -> Table | None:
+        began = time.perf_counter()
+        with work.connected(log_access.open_confined(layout, scratch=scratch)) as con:
+            _last_of(con, text).run(con.execute)
+            described = con.description or []
+            if [column[0] for column in described] == ["Success"]:  # SET and its like return nothing
+                described = []
+            names, types = [column[0] for column in described], [str(column[1]) for column in described]
+            rows = _rows(work, con)
+            if form is None:
+                table = Table.of(names, rows, kept)
+                table.took_secs = time.perf_counter() - began
+                return table
+            WRITERS[form](sys.stdout, names, types, rows)
+            sys.stdout.flush()
+            return None
+
+    table = Work[Table | None]().run(answer)
+    if table is not None:
+        pager.show(out, table.show, paged=paged)
+        sys.stdout.flush()
+
+
+def _to_parquet(layout: Layout, text: str, target: Path, scratch: Path) -> None:
+    with workshop.beside(target) as shop:
+        made = shop / target.name
+
+        def answer(work: Work[int]) -> int:
+            with work.connected(log_access.open_confined(layout, scratch=scratch, writable=[shop])) as con:
+                last = _last_of(con, text)
+                if last.kind != duckdb.StatementType.SELECT:
+                    raise Misuse("--parquet takes rows, and the last statement returns none")
+                last.run(lambda asked: con.query(asked).write_parquet(str(made), compression="zstd"))
+                told = con.execute(f"select num_rows from parquet_file_metadata({text_of.file(made)})").fetchall()
+                return told[0][0]
+
+        count = Work[int]().run(answer)
+        size = made.stat().st_size
+        workshop.put(made, target, aside=shop / "before")
+    click.echo(f"{target}: {count:,} row{'s' * (count != 1)}, {size:,} bytes", err=True)
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The statement that answers, and how many lines of the text stand before it."""
+
+    kind: duckdb.StatementType
+    text: str
+    line: int
+
+    def run(self, with_: Callable[[str], Any]) -> Any:
+        with _counted_from(self.line):
+            return with_(self.text)
+
+
+def _last_of(con: duckdb.DuckDBPyConnection, text: str) -> _Last:
+    """The last statement of the text; those before it are run. Raises Misuse, Failure, duckdb.Error."""
+    statements = con.extract_statements(text)
     if not statements:
         raise Misuse("the query holds no statement, only comments")
-    if any(statement.type in log_access.WRITES_FILES for statement in statements):
-        raise Failure(
-            "`ropo sql` writes no files: say --csv or --json and send the output where you want it, "
-            "or open log.duckdb with DuckDB's own client"
-        )
-    return statements
+    end = 0
+    for statement in statements:
+        begin = text.index(statement.query, end)
+        end = begin + len(statement.query)
+        line = text.count("\n", 0, begin)
+        # One by one: the plan of one may need the table that another made.
+        with _counted_from(line):
+            reason = log_access.refused(con, statement)
+            if reason is None and statement is not statements[-1]:
+                con.execute(statement.query)
+        if reason is not None:
+            raise Failure(
+                f"`ropo sql` only asks: {reason}. Say --csv, --json or --parquet for a file, or open log.duckdb with "
+                "DuckDB's own client"
+            )
+    return _Last(statement.type, bare(statement.query), line)
 
 
-def _run(con: duckdb.DuckDBPyConnection, answer: Callable[[], None]) -> bool:
-    """Runs `answer` on a thread. True: nobody reads stdout any more. Ctrl-C ends the query, and the command."""
-    raised: list[BaseException] = []
-    done = threading.Event()
+def bare(statement: str) -> str:
+    """Without the semicolon at its end, and the comments about it: so it can stand inside another."""
+    end = 0
+    for token in _TOKENS.finditer(statement):
+        if not token[0].isspace() and token[0] != ";" and not token[0].startswith(("--", "/*")):
+            end = token.end()
+    return statement[:end]
 
-    def work() -> None:
-        try:
-            answer()
-        except BaseException as error:  # handed to the main thread, which decides
-            raised.append(error)
-        finally:
-            done.set()
 
-    threading.Thread(target=work, name="query", daemon=True).start()
+@contextmanager
+def _counted_from(line: int) -> Iterator[None]:
+    """DuckDB counts lines from the beginning of a statement, people from that of the text they wrote."""
     try:
-        done.wait()  # and not Thread.join, which Python 3.11 takes for done once it was interrupted
-    except KeyboardInterrupt:
-        con.interrupt()
-        click.echo("ropo: interrupted", err=True)
-        # It stops within milliseconds, unless it is stuck in a write to a pipe that nobody reads.
-        if not done.wait(timeout=5):
-            os._exit(INTERRUPTED)
-        sys.exit(INTERRUPTED)
-    for error in raised:
-        if isinstance(error, BrokenPipeError):
-            return True
-        if isinstance(error, duckdb.Error):
-            raise _failure(error) from None
-        raise error
-    return False
+        yield
+    except duckdb.Error as error:
+        raise type(error)(
+            re.sub(r"^LINE (\d+): .*\n *\^", lambda found: _moved(found, line), str(error), flags=re.M)
+        ) from None
+
+
+def _moved(found: re.Match[str], line: int) -> str:
+    number = str(int(found[1]) + line)
+    told, _, caret = found[0].partition("\n")
+    return f"LINE {number}{told[5 + len(found[1]) :]}\n{' ' * (len(number) - len(found[1]))}{caret}"
+
+
+def _rows(work: Work[Any], con: duckdb.DuckDBPyConnection) -> Iterator[Sequence[Any]]:
+    while not work.is_interrupted and (some := con.fetchmany(FETCH_ROWS)):
+        yield from some
 
 
 def _failure(error: duckdb.Error) -> Failure:
-    """DuckDB's own words, and what may help."""
+    """DuckDB's own words, with the line and the place in it if it tells, and what may help."""
     message = plain_lines(str(error).strip())
     if isinstance(error, duckdb.PermissionException):
         hint = "`ropo sql` reads the log and nothing else; DuckDB's own client can open log.duckdb beside other files."
@@ -146,76 +246,3 @@ def _failure(error: duckdb.Error) -> Failure:
     else:
         hint = ""
     return Failure(f"{message}\n\n{hint}" if hint else message)
-
-
-def _answer(con: duckdb.DuckDBPyConnection, statements: list[duckdb.Statement], form: str | None, limit: int) -> None:
-    """Runs all statements and shows what the last one returns."""
-    began = time.perf_counter()
-    for statement in statements:
-        con.execute(statement)
-    described = con.description or []
-    if [column[0] for column in described] == ["Success"]:  # SET and its like return nothing
-        described = []
-    names, types = [column[0] for column in described], [str(column[1]) for column in described]
-    if form == "csv":
-        _write_csv(names, _rows(con))
-    elif form == "json":
-        _write_json(names, types, _rows(con))
-    else:
-        _show(names, _rows(con), limit, began)
-    sys.stdout.flush()
-
-
-def _rows(con: duckdb.DuckDBPyConnection) -> Rows:
-    while some := con.fetchmany(FETCH_ROWS):
-        yield from some
-
-
-def _write_csv(names: list[str], rows: Rows) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([values.as_csv(value) for value in row])
-
-
-def _write_json(names: list[str], types: list[str], rows: Rows) -> None:
-    keys = _unique(names)
-    between = "["
-    for row in rows:
-        found = {key: values.as_json(value, type_) for key, value, type_ in zip(keys, row, types, strict=True)}
-        sys.stdout.write(f"{between}\n{values.to_json(found)}")
-        between = ","
-    sys.stdout.write("[]\n" if between == "[" else "\n]\n")
-
-
-def _unique(names: list[str]) -> list[str]:
-    """An object cannot hold a key twice: `a`, `a` become `a`, `a_1`, as DuckDB names them in a table."""
-    keys: list[str] = []
-    for name in names:
-        key, number = name, 0
-        while key in keys:
-            number += 1
-            key = f"{name}_{number}"
-        keys.append(key)
-    return keys
-
-
-def _show(names: list[str], rows: Rows, limit: int, began: float) -> None:
-    out = console()
-    shown: list[Sequence[Any]] = []
-    count = 0
-    for row in rows:
-        count += 1
-        if not out.is_terminal or not limit or count <= limit:
-            shown.append(row)
-    took = time.perf_counter() - began
-    flush_right = [i for i in range(len(names)) if all(values.is_number(row[i]) for row in shown if row[i] is not None)]
-    cells = Cells(names, ([values.as_text(value) for value in row] for row in shown), right=flush_right)
-    if not names:
-        return
-    cells.show(out)
-    if out.is_terminal:
-        note = f"{count:,} row{'s' * (count != 1)} in {took:.3f} s"
-        if count > len(shown):
-            note += f", the first {len(shown):,} shown (--rows 0 shows all)"
-        out.print(Text(note, style="dim"))

@@ -21,15 +21,15 @@ rounds as (
   from facts
 )
 select
-  delivery_id,
-  any_value(lead_id) as lead_id,
-  any_value(sink) as sink,
-  case when arg_max(fact, place) = 'requeued' then 'owed' else arg_max(fact, place) end as state,
-  coalesce(max(attempt) filter (occurred_at >= coalesce(requeued_at, occurred_at)), 0)::bigint as attempts,
-  coalesce(max(requeued_at), min(occurred_at)) as owed_at,
-  max(occurred_at) as last_at,
-  arg_max_null(next_attempt_at, place) as next_attempt_at,
-  nullif(arg_max(reason, place), '') as reason,
-  arg_max(remote_ref, place) as remote_ref
+  delivery_id,  -- same for all attempts; the webhook's `webhook-id`
+  any_value(lead_id) as lead_id,  -- the lead
+  any_value(sink) as sink,  -- name of the sink
+  case when arg_max(fact, place) = 'requeued' then 'owed' else arg_max(fact, place) end as state,  -- `owed`, `failed` (will be tried again), `delivered` or `dead`
+  coalesce(max(attempt) filter (occurred_at >= coalesce(requeued_at, occurred_at)), 0)::bigint as attempts,  -- since it was owed, or requeued
+  coalesce(max(requeued_at), min(occurred_at)) as owed_at,  -- since when
+  max(occurred_at) as last_at,  -- latest fact
+  arg_max_null(next_attempt_at, place) as next_attempt_at,  -- not before
+  nullif(arg_max(reason, place), '') as reason,  -- what the sink said, without secrets or contact
+  arg_max(remote_ref, place) as remote_ref  -- the remote's own name for it, such as a file name
 from rounds
 group by delivery_id

@@ -47,7 +47,16 @@ steps as (
     and events.lead_id is not null
 )
 select
-  lead_id,
-  row_number() over (partition by lead_id order by occurred_at, event_id) as position,
-  * exclude (lead_id)
+  lead_id,  -- the lead
+  row_number() over (partition by lead_id order by occurred_at, event_id) as position,  -- from 1
+  occurred_at,  -- when
+  kind,  -- `touchpoint`, `page_view`, `download` or `form_submit`
+  visitor_id,  -- the browser
+  visit_id,  -- the visit
+  page,  -- path
+  channel,  -- of a touchpoint
+  source,  -- of a touchpoint
+  medium,  -- of a touchpoint
+  campaign,  -- of a touchpoint
+  event_id  -- the row in `events`
 from steps

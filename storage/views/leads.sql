@@ -30,6 +30,7 @@ with trails as (
 sums as (
   select
     lead_id,
+    min(occurred_at) over trail as first_seen_at,
     first_value(touch ignore nulls) over trail as first_touch,
     last_value(touch ignore nulls) over trail as last_touch,
     count(touch) over trail as touchpoints,
@@ -54,36 +55,37 @@ sent as (
   group by lead_id
 )
 select
-  leads.lead_id,
-  leads.occurred_at,
-  leads.state,
-  leads.reason,
-  leads.visitor_id,
-  leads.visit_id,
-  leads.host,
-  leads.form,
-  leads.rule,
-  leads.page,
-  leads.action,
-  leads.contact,
-  leads.lead_fields,
-  leads.field_names,
-  pasts.first_touch.channel as first_touch_channel,
-  pasts.first_touch.source as first_touch_source,
-  pasts.first_touch.medium as first_touch_medium,
-  pasts.first_touch.campaign as first_touch_campaign,
-  pasts.first_touch."at" as first_touch_at,
-  pasts.last_touch.channel as last_touch_channel,
-  pasts.last_touch.source as last_touch_source,
-  pasts.last_touch.medium as last_touch_medium,
-  pasts.last_touch.campaign as last_touch_campaign,
-  pasts.last_touch."at" as last_touch_at,
-  coalesce(pasts.touchpoints, 0) as touchpoints,
-  coalesce(pasts.visits, 0) as visits,
-  coalesce(pasts.page_views, 0) as page_views,
-  coalesce(sent.delivered, 0) as delivered,
-  coalesce(sent.owed, 0) as owed,
-  coalesce(sent.dead, 0) as dead
+  leads.lead_id,  -- UUIDv7, given before the site saw the form
+  leads.occurred_at,  -- when the form was sent
+  leads.state,  -- `accepted`, `unconfirmed` (the site's answer does not tell; not exported) or `discarded`
+  leads.reason,  -- what told it
+  leads.visitor_id,  -- the browser
+  leads.visit_id,  -- the visit
+  leads.host,  -- Host of the form
+  leads.form,  -- its name
+  leads.rule,  -- rule of `tracker.forms` that took it, or `generic`
+  leads.page,  -- path of the page it stands on
+  leads.action,  -- path it was sent to
+  leads.contact,  -- contact data, sealed; `ropo leads show` opens it
+  leads.lead_fields,  -- which lead fields are in it
+  leads.field_names,  -- names of all fields of the form, without values
+  coalesce(pasts.first_seen_at, leads.occurred_at) as first_seen_at,  -- the visitor's first event in the log
+  pasts.first_touch.channel as first_touch_channel,  -- of the first touchpoint up to the lead
+  pasts.first_touch.source as first_touch_source,  -- its source
+  pasts.first_touch.medium as first_touch_medium,  -- its medium
+  pasts.first_touch.campaign as first_touch_campaign,  -- its campaign
+  pasts.first_touch."at" as first_touch_at,  -- its time
+  pasts.last_touch.channel as last_touch_channel,  -- of the last touchpoint up to the lead
+  pasts.last_touch.source as last_touch_source,  -- its source
+  pasts.last_touch.medium as last_touch_medium,  -- its medium
+  pasts.last_touch.campaign as last_touch_campaign,  -- its campaign
+  pasts.last_touch."at" as last_touch_at,  -- its time
+  coalesce(pasts.touchpoints, 0) as touchpoints,  -- how many up to the lead
+  coalesce(pasts.visits, 0) as visits,  -- how many up to the lead
+  coalesce(pasts.page_views, 0) as page_views,  -- how many up to the lead
+  coalesce(sent.delivered, 0) as delivered,  -- sinks that have it
+  coalesce(sent.owed, 0) as owed,  -- sinks it is still owed to
+  coalesce(sent.dead, 0) as dead  -- sinks that refused it for good
 from lead_states as leads
 left join pasts on pasts.lead_id = leads.lead_id
 left join sent on sent.lead_id = leads.lead_id

@@ -52,7 +52,7 @@ def on_terminal(*arguments: object, columns: int = 120, **environ: str) -> tuple
     child, terminal = pty.fork()
     if child == 0:
         fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        ours = {**environment(), "TERM": "xterm-256color", "TZ": "Europe/Berlin"}
+        ours = {**environment(), "TERM": "xterm-256color", "TZ": "Europe/Berlin", "PAGER": "cat"}
         ours = {key: value for key, value in ours.items() if key not in ("COLUMNS", "NO_COLOR")} | environ
         os.chdir(REPOSITORY)
         os.execve(sys.executable, [*ROPO, *map(str, arguments)], ours)

@@ -8,10 +8,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import duckdb
 import psutil
 import pytest
 from rich.cells import cell_len
 
+from ropo.cli.sql import bare
 from tests.ropo.cli.conftest import Ropo, on_terminal
 from tests.support.ropo_process import REPOSITORY, ROPO, environment, run_ropo
 from tests.support.sample_log import ERIKA, SampleLog
@@ -197,3 +199,84 @@ def test_a_terminal_is_not_steered_by_what_strangers_sent(shared_log: SampleLog)
     assert r"\x1b]0;owned\x07" in said and "\x1b]" not in said
     _, said = on_terminal("sql", "select error(chr(27) || ']0;owned')", "--config", shared_log.config)
     assert r"\x1b]0;owned" in said and "\x1b]" not in said
+
+
+def test_lines_of_json_are_objects_and_nothing_else(ropo: Ropo, shared_log: SampleLog):
+    done = ropo("sql", "--ndjson", "select seq, path from events order by seq limit 2", "--config", shared_log.config)
+    assert done.stdout == '{"seq":1,"path":"/pumps"}\n{"seq":2,"path":"/pumps/p1"}\n'
+
+
+def test_parquet_is_a_file_of_the_answer(ropo: Ropo, shared_log: SampleLog, tmp_path: Path):
+    out = tmp_path / "it's.parquet"
+    query = "create temp table t as from visits; select visit_id, click_ids from t join touchpoints using (visit_id); -- all"
+    done = ropo("sql", "--parquet", out, query, "--config", shared_log.config)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "2 rows, " in done.stderr
+    with duckdb.connect() as con:
+        found = con.execute("select click_ids from read_parquet($file) order by all", {"file": str(out)}).fetchall()
+    assert found == [({"gclid": "Cj0K-1"},), (None,)]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_parquet_file_that_is_there_stays_but_for_force(ropo: Ropo, shared_log: SampleLog, tmp_path: Path):
+    out = tmp_path / "x.parquet"
+    out.write_text("mine")
+    asked = ["sql", "--parquet", out, "from visits", "--config", shared_log.config]
+    assert (ropo(*asked).exit_code, out.read_text()) == (2, "mine")
+    assert ropo(*asked, "--force").exit_code == 0
+    assert out.read_bytes()[:4] == b"PAR1"
+
+
+@pytest.mark.parametrize("query, code", [("set threads = 1", 2), ("from nowhere", 1), ("select error('x')", 1)])
+def test_a_parquet_file_that_is_not_whole_is_not_there(
+    ropo: Ropo, shared_log: SampleLog, tmp_path: Path, query: str, code: int
+):
+    done = ropo("sql", "--parquet", tmp_path / "x.parquet", query, "--config", shared_log.config)
+    assert done.exit_code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_forms_at_once_are_a_misuse(ropo: Ropo, shared_log: SampleLog):
+    done = ropo("sql", "--csv", "--parquet", "x.parquet", "from visits", "--config", shared_log.config)
+    assert (done.exit_code, "not both" in done.stderr) == (2, True)
+
+
+def test_an_error_shows_its_line_and_the_place_in_it(ropo: Ropo, shared_log: SampleLog):
+    query = "select 1;\nselect path\nfrom events\nwhere campain = 1"
+    said = ropo("sql", query, "--config", shared_log.config).stderr.splitlines()
+    line = next(number for number, text in enumerate(said) if text.startswith("LINE "))
+    assert said[line] == "LINE 4: where campain = 1"
+    assert said[line + 1].index("^") == said[line].index("campain")
+
+
+@pytest.mark.parametrize(
+    "query", ["with x as (copy (select 1) to '/tmp/x') select 1", "explain analyze copy (select 1) to '/tmp/x'",
+              "set log_query_path = '/tmp/x'", "attach '/tmp/x'", "call enable_logging(storage = 'file')"]
+)  # fmt: skip
+def test_what_does_more_than_ask_is_refused(ropo: Ropo, shared_log: SampleLog, query: str):
+    done = ropo("sql", query, "--config", shared_log.config)
+    assert (done.exit_code, done.stdout) == (1, "")
+    # DuckDB 1.5 knows no COPY inside a query.
+    assert any(
+        words in done.stderr
+        for words in ("`ropo sql` only asks", "reads the log and nothing else", "A CTE needs a SELECT")
+    )
+
+
+BARE = [
+    ("from x", "from x"),
+    ("from x;", "from x"),
+    ("from x ; -- all", "from x"),
+    ("from x -- all", "from x"),
+    ("from x /* all; */ ;\n", "from x"),
+    ("select '; -- it''s'", "select '; -- it''s'"),
+    ('select ";--";;', 'select ";--"'),
+    ("select $$;--$$ ;", "select $$;--$$"),
+    ("select 1 -- one\n, 2;", "select 1 -- one\n, 2"),
+    ("select 4 / 2 - 1 -", "select 4 / 2 - 1 -"),
+]
+
+
+@pytest.mark.parametrize("statement, found", BARE)
+def test_a_statement_is_taken_without_its_end(statement: str, found: str):
+    assert bare(statement) == found
