@@ -7,18 +7,16 @@ the pipe open. SIGTERM, SIGINT or the end of stdin stop it.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
 from dashboard.app import REQUESTS, make_app
+from dashboard.orders import LayoutPaths, cannot_listen, first_line, listening, stop_at_end_of_stdin
 from dashboard.settings import DashboardSettings, address
 from storage import status
 from storage.layout import Layout
@@ -28,21 +26,12 @@ logger = logging.getLogger(__name__)
 STATUS_NAME = "dashboard"
 
 
-class LayoutPaths(msgspec.Struct):
-    root: str
-    hot_path: str | None = None
-
-
 class Orders(msgspec.Struct):
     """What the supervisor says on stdin."""
 
     layout: LayoutPaths
     dashboard: DashboardSettings
     sinks: list[str] = []
-
-    def as_layout(self) -> Layout:
-        hot_path = self.layout.hot_path
-        return Layout(Path(self.layout.root), hot_path=None if hot_path is None else Path(hot_path))
 
 
 def main() -> int:
@@ -62,7 +51,7 @@ async def serve(orders: Orders) -> int:
         loop.add_signal_handler(number, stop.set)
     stop_at_end_of_stdin(loop, stop)
 
-    layout = orders.as_layout()
+    layout = orders.layout.as_layout()
     app = make_app(layout, orders.dashboard, sinks=orders.sinks)
     # Requests are rare here, and their lines would name whoever looks.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
@@ -101,47 +90,6 @@ async def report(layout: Layout, state: dict, requests: list[int], stop: asyncio
             continue
     with suppress(OSError):
         status.remove(layout, STATUS_NAME)
-
-
-def listening(runner: web.AppRunner) -> str:
-    """The address that was bound; for port 0, the port the system chose."""
-    host, port = runner.addresses[0][:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def cannot_listen(listen: str, failure: OSError) -> str:
-    if failure.errno == errno.EADDRINUSE:
-        return f"dashboard.listen: {listen} is in use; stop the other program or choose another port (0: any free one)"
-    if failure.errno == errno.EACCES:
-        return f"dashboard.listen: not allowed to listen on {listen}; choose a port above 1023"
-    return f"dashboard.listen: cannot listen on {listen}: {failure.strerror or failure}"
-
-
-def first_line() -> bytes:
-    """The settings line. Read from the descriptor: nothing may stay in a buffer."""
-    line = bytearray()
-    while not line.endswith(b"\n") and (octet := os.read(0, 1)):
-        line += octet
-    return bytes(line)
-
-
-def stop_at_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Sets `stop` when whoever started us closes the pipe, or is gone.
-
-    On the loop, not in a thread: one that still waits at the end of the process keeps modules alive, which DuckDB's
-    binding takes for a leak and says so at length.
-    """
-
-    def readable() -> None:
-        with suppress(OSError):
-            if os.read(0, 4096):
-                return
-        loop.remove_reader(0)
-        stop.set()
-
-    # epoll takes no plain files: they have no end to wait for.
-    with suppress(PermissionError):
-        loop.add_reader(0, readable)
 
 
 if __name__ == "__main__":

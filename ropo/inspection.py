@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from dashboard.settings import SqlSettings
 from export.settings import CsvSettings, JsonlSettings, WebhookSettings
 from proxy import health, servers, tls
 from proxy.address import Address
@@ -70,6 +71,8 @@ def inspect(settings: Settings, layout: Layout) -> Iterator[Finding]:
         else:
             yield _folder(sink)
     yield _port("dashboard.listen", settings.dashboard.listen, holder)
+    if settings.dashboard.sql is not None:
+        yield _sql(settings.dashboard.sql, holder)
     yield _run(layout, holder)
 
 
@@ -95,6 +98,18 @@ def _port(name: str, listen: str, holder: int | None) -> Finding:
             return Finding(name, "ok", f"{listen} is served by the running ropo")
         return Finding(name, "failed", f"cannot listen on {listen} ({error.strerror})", _port_todo(name, error, port))
     return Finding(name, "ok", f"{listen} is free")
+
+
+def _sql(settings: SqlSettings, holder: int | None) -> Finding:
+    found = _port("dashboard.sql.listen", settings.listen, holder)
+    if found.state != "ok" or settings.is_local:
+        return found
+    return Finding(
+        found.name,
+        "warning",
+        f"{found.detail}; it is plain http: token, queries and answers can be read on the way",
+        "listen on 127.0.0.1, and reach it through a TLS proxy or an SSH tunnel; or stay within a network you trust",
+    )
 
 
 def _port_todo(name: str, error: OSError, port: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from dashboard.settings import DashboardSettings
+from dashboard.settings import DashboardSettings, SqlSettings
 from export.settings import ExportSettings
 from proxy.settings import CertificateSettings, ProxySettings, TlsSettings
 from ropo import addresses, references, validation, yaml12
@@ -38,6 +38,7 @@ _PATH = re.compile(r"/[!-\"$-~]*")
 _ANOTHER_PORT = {
     "proxy.tls.listen": "https needs a port of its own, such as 0.0.0.0:443",
     "dashboard.listen": "give the dashboard another port, and keep it off the public one",
+    "dashboard.sql.listen": "SQL over HTTP needs a port of its own, such as 127.0.0.1:8083, and not the public one",
 }
 
 
@@ -171,7 +172,10 @@ def _listeners(proxy: dict[str, Any], dashboard: dict[str, Any]) -> dict[str, st
     listeners = {"proxy.listen": proxy.get("listen", _default(ProxySettings, "listen"))}
     if proxy.get("tls") is not None:
         listeners["proxy.tls.listen"] = proxy["tls"].get("listen", _default(TlsSettings, "listen"))
-    return {**listeners, "dashboard.listen": dashboard.get("listen", _default(DashboardSettings, "listen"))}
+    listeners["dashboard.listen"] = dashboard.get("listen", _default(DashboardSettings, "listen"))
+    if dashboard.get("sql") is not None:
+        listeners["dashboard.sql.listen"] = dashboard["sql"].get("listen", _default(SqlSettings, "listen"))
+    return listeners
 
 
 def _upstreams(proxy: dict[str, Any]) -> dict[str, str | list[str]]:
@@ -231,6 +235,7 @@ def _collisions(proxy: dict[str, Any], dashboard: dict[str, Any]) -> Iterator[Pr
                 yield Problem(key, f"{text} {is_it}; {_ANOTHER_PORT[key]}")
         listeners[key] = place
     listeners.pop("dashboard.listen", None)
+    listeners.pop("dashboard.sql.listen", None)
     for key, value in _upstreams(proxy).items():
         for text in [value] if isinstance(value, str) else value:
             if text == "demo" or text.startswith("unix:") or addresses.problem_of_upstream(text):

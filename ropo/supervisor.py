@@ -3,10 +3,10 @@
 Knows processes, listening sockets and signals. It imports neither the proxy's loop nor DuckDB: the process that must
 not fail does the least.
 
-    start   lock ▸ keys ▸ listening sockets ▸ demo site (if used) ▸ collector, dashboard, workers
-    reload  settings ▸ keys ▸ sockets ▸ new workers serve ▸ old addresses drained ▸ old workers retire ▸ collector and
-            dashboard, if they are told something else now. Whatever fails before the old ones retire changes nothing
-    stop    workers (they finish their answers) ▸ collector (it takes in what they wrote) ▸ dashboard, demo site
+    start   lock ▸ keys ▸ listening sockets ▸ demo site (if used) ▸ collector, dashboard, reader (if used), workers
+    reload  settings ▸ keys ▸ sockets ▸ new workers serve ▸ old addresses drained ▸ old workers retire ▸ collector,
+            dashboard and reader, if they are told something else now. Whatever fails before the old retire changes nothing
+    stop    workers (they finish their answers) ▸ collector (it takes in what they wrote) ▸ dashboard, reader, demo site
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ropo
 from proxy.tls import CertificateError, Certificates
@@ -33,7 +33,7 @@ from ropo.settings import Settings, SettingsError
 from storage import status
 from storage.layout import Layout
 from storage.lock import BlockedError, hold
-from storage.recovery import recover
+from storage.recovery import SUPERVISOR, note_start, recover
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ DRAIN_SECS, END_SECS = 60.0, 5.0
 READY_SECS, MOST_DEATHS = 30.0, 3
 # Retired workers beside each new one. Reloads in quick succession must not fill the memory: the oldest are hurried.
 MOST_RETIRED = 3
+
+# A process that need not be.
+Maybe = TypeVar("Maybe", Child, Child | None)
 
 
 def run(settings: Settings, *, config_path: Path, read_again: Callable[[], Settings] | None = None) -> int:
@@ -76,8 +79,14 @@ async def _run(settings: Settings, config_path: Path, read_again: Callable[[], S
         check_certificates(settings)
         listeners = Listeners.given(given).reopened(settings.proxy)
         listening.check_free("dashboard.listen", settings.dashboard.listen)
+        if settings.dashboard.sql is not None:
+            listening.check_free("dashboard.sql.listen", settings.dashboard.sql.listen)
         # Files that dead workers left open: those of worker names that are no longer in use come only here.
         recover(layout.spool)
+        note_start(
+            layout.spool, node=settings.storage.node_name, worker=SUPERVISOR, epoch=time.time_ns(),
+            version=ropo.__version__,
+        )  # fmt: skip
         demo = None
         if demo_wanted(settings):
             demo = Demo(settings, layout)
@@ -131,6 +140,7 @@ class Supervisor:
         self._children = Children()
         self._collector = told.collector(settings, keys)
         self._dashboard = told.dashboard(settings)
+        self._reader = told.reader(settings)
         # Those that serve, those that do not yet, and those that do no more, the oldest first.
         self._workers: list[Child] = []
         self._coming: list[Child] = []
@@ -158,7 +168,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._asked_to_stop)
         loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         writer = StatusWriter(self._layout, "supervisor", self._state)
-        for child in (self._collector, self._dashboard, *self._workers):
+        for child in (*self._others, *self._workers):
             self._children.start(child)
         state = asyncio.create_task(writer.run(self._stop))
         watch = asyncio.create_task(self._notifier.watch())
@@ -171,6 +181,11 @@ class Supervisor:
         watch.cancel()
         writer.remove()
         return 0
+
+    @property
+    def _others(self) -> list[Child]:
+        """All that serve no visitors."""
+        return [self._collector, self._dashboard, *([self._reader] if self._reader else [])]
 
     def close(self) -> None:
         listening.close(self._listeners.but(Listeners()))
@@ -191,7 +206,7 @@ class Supervisor:
 
     async def _started(self) -> bool:
         """Waits until every child works. A site that is served is ready, whatever else is missing."""
-        others = (self._collector, self._dashboard)
+        others = self._others
         served = await self._until(lambda: all(child.ready for child in self._workers))
         whole = served and await self._until(lambda: all(self._reports(child) for child in others))
         if served and not self._stop.is_set():
@@ -226,7 +241,7 @@ class Supervisor:
         await self._children.end(workers, patience_secs=patience, hurry=self._hurry)
         await asyncio.gather(*self._retired.values())
         await self._children.end([self._collector], patience_secs=DRAIN_SECS, hurry=self._hurry)
-        await self._children.end([self._dashboard], patience_secs=END_SECS, hurry=self._hurry)
+        await self._children.end(self._others, patience_secs=END_SECS, hurry=self._hurry)
 
     # -- reload
 
@@ -259,6 +274,9 @@ class Supervisor:
             settings = plan.settings
             if settings.dashboard.listen != self._settings.dashboard.listen:
                 listening.check_free("dashboard.listen", settings.dashboard.listen)
+            sql, was = settings.dashboard.sql, self._settings.dashboard.sql
+            if sql is not None and (was is None or was.listen != sql.listen):
+                listening.check_free("dashboard.sql.listen", sql.listen)
             check_certificates(settings)
             keys = read_keys(settings, self._layout)
             listeners = self._listeners.reopened(settings.proxy)
@@ -278,6 +296,7 @@ class Supervisor:
         await self._hand_over(old, gone)
         self._collector = await self._replaced(self._collector, told.collector(settings, keys), DRAIN_SECS, RETIRE)
         self._dashboard = await self._replaced(self._dashboard, told.dashboard(settings), END_SECS, signal.SIGTERM)
+        self._reader = await self._replaced(self._reader, told.reader(settings), END_SECS, signal.SIGTERM)
         log.info(
             "event=reloaded workers=%s retiring=%s listen=%s",
             ",".join(child.name for child in workers), ",".join(child.name for child in self._retired),
@@ -321,13 +340,15 @@ class Supervisor:
         except OSError as error:
             log.warning("event=not_cleared_up name=%s error=%r", name, error.strerror)
 
-    async def _replaced(self, running: Child, wanted: Child, patience_secs: float, number: signal.Signals) -> Child:
-        """The process that follows the new orders: the one that runs, if they are the same."""
-        if running.orders == wanted.orders or self._stop.is_set():
+    async def _replaced(self, running: Maybe, wanted: Maybe, patience_secs: float, number: signal.Signals) -> Maybe:
+        """The process that follows the new orders: the one that runs, if they are the same. None: there is to be none."""
+        if (running and running.orders) == (wanted and wanted.orders) or self._stop.is_set():
             return running
-        log.info("event=replaced name=%s", running.name)
-        await self._children.end([running], patience_secs=patience_secs, hurry=self._hurry, number=number)
-        self._children.start(wanted)
+        if running is not None:
+            log.info("event=replaced name=%s", running.name)
+            await self._children.end([running], patience_secs=patience_secs, hurry=self._hurry, number=number)
+        if wanted is not None:
+            self._children.start(wanted)
         return wanted
 
     # -- what is said of it
@@ -337,7 +358,7 @@ class Supervisor:
         return f"{serving}, {len(self._retired)} retired ones finish" if self._retired else serving
 
     def _state(self) -> dict[str, Any]:
-        children = [self._collector, self._dashboard, *self._workers, *self._coming, *self._retired]
+        children = [*self._others, *self._workers, *self._coming, *self._retired]
         return {
             "kind": "supervisor",
             "version": ropo.__version__,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
+from msgspec import structs
+
 from ropo.children import Child
 from ropo.secrets import Keys
 from ropo.settings import Settings
@@ -39,10 +41,22 @@ def collector(settings: Settings, keys: Keys) -> Child:
 
 
 def dashboard(settings: Settings) -> Child:
-    storage = settings.storage
     orders = {
-        "layout": {"root": storage.path, "hot_path": storage.hot_path},
-        "dashboard": settings.dashboard,
+        "layout": _layout(settings),
+        # Without what concerns the reader alone, such as its token.
+        "dashboard": structs.replace(settings.dashboard, sql=None),
         "sinks": [sink.name for sink in settings.export.sinks],
     }
     return Child("dashboard", ["-m", "dashboard.process"], orders)
+
+
+def reader(settings: Settings) -> Child | None:
+    """What answers SQL over HTTP, if that is switched on."""
+    if settings.dashboard.sql is None:
+        return None
+    orders = {"layout": _layout(settings), "sql": settings.dashboard.sql}
+    return Child("reader", ["-m", "dashboard.reader"], orders)
+
+
+def _layout(settings: Settings) -> dict[str, str | None]:
+    return {"root": settings.storage.path, "hot_path": settings.storage.hot_path}

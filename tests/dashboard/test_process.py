@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from dashboard.process import cannot_listen
+from dashboard.orders import cannot_listen
 from storage import status
 from tests.support.logs import layout_of
 

@@ -83,6 +83,25 @@ def test_an_address_this_machine_does_not_have(tmp_path: Path):
     assert found.state == "failed" and "does not have that address" in found.todo
 
 
+def test_sql_over_http_is_looked_at_where_it_is_on(tmp_path: Path, taken: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SQL_TOKEN", "t" * 20)
+
+    def found(listen: str, token: str = "''") -> Finding:
+        text = (tmp_path / "config.yaml").read_text().replace(
+            "dashboard: {", f"dashboard: {{sql: {{listen: '{listen}', token: {token}}}, "
+        )  # fmt: skip
+        (tmp_path / "sql.yaml").write_text(text)
+        settings = load(tmp_path / "sql.yaml")
+        return {one.name: one for one in inspect(settings, Layout(tmp_path / "data"))}["dashboard.sql.listen"]
+
+    assert "dashboard.sql.listen" not in findings(tmp_path)
+    assert found(f"127.0.0.1:{free_port()}").state == "ok"
+    assert found(f"127.0.0.1:{taken}").state == "failed"
+    open_to_others = found(f"0.0.0.0:{free_port()}", "'${SQL_TOKEN}'")
+    assert open_to_others.state == "warning"
+    assert "plain http" in open_to_others.detail and "SSH tunnel" in open_to_others.todo
+
+
 def test_a_site_that_is_down_is_a_warning(tmp_path: Path, taken: int):
     up = findings(tmp_path, upstream=f"http://127.0.0.1:{taken}")["proxy.upstream"]
     down = findings(tmp_path, upstream=f"http://127.0.0.1:{free_port()}")["proxy.upstream"]

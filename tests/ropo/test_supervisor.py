@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import socket
 import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from tests.support.origins import Site
+from tests.support.ports import free_port
 from tests.support.ropo_process import RopoProcess, run_ropo
 from tests.support.waiting import until
 
@@ -63,6 +67,43 @@ def test_a_second_ropo_on_the_same_storage_is_refused_with_the_number_of_the_fir
         assert done.returncode == 1
         assert f"in use by another ropo (process {first.process.pid})" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_sql_over_http_is_switched_on_survives_a_kill_and_is_switched_off(tmp_path: Path, site: Site) -> None:
+    with RopoProcess(tmp_path, upstream=site.url) as ropo:
+        assert get(f"{ropo.url}/?m=one") == 200
+        assert "reader" not in ropo.states()
+        listen = f"127.0.0.1:{free_port()}"
+        reload(ropo, sql={"listen": listen})
+
+        def count() -> list[list[int]] | None:
+            address = f"http://{listen}/sql?q=select%20count(*)%20from%20events"
+            try:
+                with urllib.request.urlopen(address, timeout=20) as answer:
+                    return json.load(answer)["rows"]
+            except OSError:
+                return None
+
+        until(lambda: count() == [[1]], "it answers")
+        ropo.kill_and_wait("reader")
+        assert get(f"{ropo.url}/?m=two") == 200
+        until(lambda: count() == [[2]], "another answers")
+        assert ropo.states()["supervisor"]["restarts"]["reader"] == 1
+        reload(ropo, sql={"listen": "0.0.0.0:1"})  # is refused: no token
+        until(lambda: "event=reload_refused" in ropo.said(), "it is refused")
+        assert count() == [[2]]
+        reload(ropo, sql=None)
+        until(lambda: "reader" not in ropo.states(), "it is gone")
+        assert count() is None
+        assert ropo.stop() == 0
+        assert ropo.states() == {}
+
+
+def reload(ropo: RopoProcess, *, sql: dict[str, object] | None) -> None:
+    settings = yaml.safe_load(ropo.config.read_text())
+    settings["dashboard"]["sql"] = sql
+    ropo.config.write_text(yaml.safe_dump(settings))
+    ropo.process.send_signal(signal.SIGHUP)
 
 
 def test_a_port_in_use_and_a_storage_path_that_cannot_be_are_told_before_anything_starts(

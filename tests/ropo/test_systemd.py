@@ -184,7 +184,7 @@ def test_the_units_say_what_the_manual_promises():
     service = unit("ropo.service")
     for line in (
         "Type=notify-reload", "KillMode=mixed", "NoNewPrivileges=yes", "ProtectSystem=strict", "StateDirectory=ropo",
-        "PrivateTmp=yes", "SystemCallFilter=@system-service", "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        "PrivateTmp=yes", "SystemCallFilter=@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self", "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
         "AmbientCapabilities=CAP_NET_BIND_SERVICE", "MemoryDenyWriteExecute=yes",
     ):  # fmt: skip
         assert line in service.splitlines()

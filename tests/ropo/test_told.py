@@ -6,6 +6,8 @@ import socket
 
 import msgspec
 
+from dashboard.reader.process import Orders as ReaderOrders
+from dashboard.settings import DashboardSettings, SqlSettings
 from ropo import told
 from ropo.collector import CollectorOrders
 from ropo.secrets import Keys
@@ -39,3 +41,14 @@ def test_the_same_settings_are_the_same_orders_and_no_reason_to_start_anew():
     assert told.dashboard(SETTINGS).orders == told.dashboard(again).orders
     other = msgspec.structs.replace(again, dashboard=msgspec.structs.replace(again.dashboard, refresh_secs=9))
     assert told.dashboard(SETTINGS).orders != told.dashboard(other).orders
+
+
+def test_the_reader_is_told_its_token_and_nobody_else_is():
+    assert told.reader(SETTINGS) is None
+    sql = SqlSettings(listen="0.0.0.0:8083", token="t" * 20)
+    settings = msgspec.structs.replace(SETTINGS, dashboard=DashboardSettings(sql=sql))
+    orders = msgspec.json.decode(msgspec.json.encode(told.reader(settings).orders), type=ReaderOrders)
+    assert (orders.sql, orders.layout.root) == (sql, "/srv/ropo")
+    others = (told.collector(settings, KEYS), told.dashboard(settings))
+    assert not any("t" * 20 in str(msgspec.json.encode(child.orders)) for child in others)
+    assert told.dashboard(settings).orders == told.dashboard(SETTINGS).orders
