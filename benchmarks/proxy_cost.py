@@ -180,7 +180,14 @@ class Bench:
                 config.write_text(HAPROXY.format(port=port, origin=origin))
                 self.start(name, ["haproxy", "-f", str(config)], port, 0)
             elif name == "bare":
-                command = [sys.executable, "-m", "benchmarks.proxy_cost", "--serve-bare", str(port), f"http://127.0.0.1:{origin}"]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.proxy_cost",
+                    "--serve-bare",
+                    str(port),
+                    f"http://127.0.0.1:{origin}",
+                ]
                 self.start(name, command, port, 0)
             else:
                 config = self.folder / f"{name}.yaml"

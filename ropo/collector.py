@@ -5,6 +5,7 @@ loop stays free for the deliveries.
 
     every 0.1 s   sealed spool files ▸ pipeline ▸ one transaction ▸ archive
     every 2 s     publish what is new; promote what is old
+    every night   let go what is too old, erase who is to be erased (ropo.nightly)
     always        the dispatcher delivers what is owed
 """
 
@@ -18,6 +19,8 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,11 +33,15 @@ from export.sinks import connectors_for
 from ropo.child import RETIRE, StatusWriter, log_to_stderr, read_orders, step_back, stop_event
 from ropo.intake import Intake
 from ropo.log_outbox import LogOutbox
+from ropo.nightly import Nightly, NotNowError, is_due, last_run
 from storage import archive, quarantine
 from storage.layout import Layout
+from storage.migrations import NewerLogError
+from storage.rewrite import CannotRewriteError
 from storage.settings import StorageSettings
 from storage.store import Store
-from tracker.clock import now_text
+from storage.work import REBUILD, UnusableLogError, is_damaged
+from tracker.clock import now_text, text_of
 from tracker.pipeline import Pipeline
 from tracker.sealing import Sealer
 from tracker.settings import TrackerSettings
@@ -49,6 +56,8 @@ RETRY_SECS = 2.0
 HOUSEKEEPING_SECS = 60.0
 # A quarter of what a worker gets where both want the same processor: enough to keep up, too little to slow the site.
 NICE = 5
+# The log settles first when ropo has been started; and a run that failed is not tried again at once.
+NIGHTLY_LOOK_SECS, NIGHTLY_RETRY_SECS = 60.0, 600.0
 
 
 class CollectorOrders(msgspec.Struct):
@@ -80,6 +89,17 @@ class Collector:
         self._counts: dict[str, Any] = {"events": 0, "batches": 0, "quarantined": 0, "errors": 0}
         self._waiting = {"files": 0, "oldest_secs": 0.0}
         self._retiring = False
+        self._nightly = Nightly(
+            self._layout,
+            storage,
+            orders.export,
+            orders.contact_keys,
+            on_log=self._on_thread,
+            store=lambda: self._store,
+        )
+        # An erasure was ordered that is not to wait for the night.
+        self._is_urgent = asyncio.Event()
+        self._night: dict[str, Any] = {}
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -129,13 +149,23 @@ class Collector:
         return Pipeline(self._orders.tracker, sinks=sinks, version=ropo.__version__, delivery_id=delivery_id)
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        outbox = LogOutbox(self._on_thread, lambda: self._store, Sealer(self._orders.contact_keys))
+        outbox = LogOutbox(
+            self._on_thread,
+            lambda: self._store,
+            Sealer(self._orders.contact_keys),
+            layout=self._layout,
+            node=self._orders.storage.node_name,
+        )
         export = with_keys(self._orders.export, self._orders.webhook_keys)
         self._dispatcher = Dispatcher(connectors_for(export), settings=export, outbox=outbox)
         await self._dispatcher.start()
+        nights = asyncio.create_task(self._nights())
         try:
             await self._collect(stop)
         finally:
+            nights.cancel()
+            with suppress(asyncio.CancelledError):
+                await nights
             await self._dispatcher.stop()
             # What the workers wrote at the end, and what became of the last deliveries, is shown before we go.
             with suppress(Exception):
@@ -163,6 +193,29 @@ class Collector:
             elif not taken:
                 await _wait(stop, POLL_SECS)
 
+    async def _nights(self) -> None:
+        """The nightly run when its time has come, also if that was missed, or when an erasure is not to wait."""
+        last = await asyncio.to_thread(last_run, self._layout)
+        if last is not None:
+            self._night = {"last_at": text_of(int(last.timestamp()) * 1_000_000)}
+        wait_secs = NIGHTLY_LOOK_SECS
+        while True:
+            await _wait(self._is_urgent, wait_secs)
+            wait_secs = NIGHTLY_LOOK_SECS
+            now = datetime.now().astimezone()
+            if not (self._is_urgent.is_set() or is_due(last, now, self._orders.storage.nightly_at)):
+                continue
+            self._is_urgent.clear()
+            self._night["is_running"] = True
+            try:
+                self._night = {"last_at": now_text(), **asdict(await self._nightly.run())}
+                last = now
+            except Exception as error:
+                why = str(error) if isinstance(error, (NotNowError, CannotRewriteError)) else type(error).__name__
+                self._night = {**self._night, "is_running": False, "error": why}
+                self._failed("nightly", why)
+                wait_secs = NIGHTLY_RETRY_SECS
+
     async def _step(self, name: str, work: Callable[[], T]) -> T | None:
         """One piece of work on the log. When it fails the log is opened anew; nothing is lost by that."""
         try:
@@ -188,6 +241,8 @@ class Collector:
         self._counts["batches"] += 1
         self._counts["quarantined"] += taken.quarantined
         self._counts["last_batch_at"] = now_text()
+        if taken.is_urgent:
+            self._loop.call_soon_threadsafe(self._is_urgent.set)
         if taken.deliveries and self._dispatcher is not None:
             self._loop.call_soon_threadsafe(self._dispatcher.wake)
         return True
@@ -199,8 +254,10 @@ class Collector:
 
     def _tidy(self) -> None:
         storage = self._orders.storage
-        archive.prune(self._layout, hours=storage.archive_hours)
+        if not self._nightly.holds_archive:
+            archive.prune(self._layout, hours=storage.archive_hours)
         quarantine.prune(self._layout, days=storage.quarantine_days)
+        self._store.tidy()
 
     async def _on_thread(self, work: Callable[..., T], *arguments: object) -> T:
         self._loop = asyncio.get_running_loop()
@@ -210,6 +267,11 @@ class Collector:
         error = sys.exception()
         self._counts["errors"] += 1
         self._counts["last_error"] = f"{step}: {type(error).__name__}"
+        if isinstance(error, (UnusableLogError, NewerLogError)):
+            # Our own words: they say what to do.
+            hint = str(error).replace('"', "'").replace("\n", " ")
+        elif is_damaged(error):
+            hint = f"{self._layout.work_db} or a part is damaged. {REBUILD}"
         # Where, and what kind: the text of a database error may quote the row it stumbled over.
         places = "".join(traceback.format_tb(error.__traceback__)).rstrip()
         log.error('event=log_failed step=%s error=%s hint="%s"\n%s', step, type(error).__name__, hint, places)
@@ -221,6 +283,7 @@ class Collector:
             **self._counts,
             "waiting_files": self._waiting["files"],
             "oldest_waiting_secs": self._waiting["oldest_secs"],
+            "nightly": self._night,
             "sinks": {} if dispatcher is None else dispatcher.state(),
         }
 

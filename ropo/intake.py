@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage import archive, quarantine, questions
+from storage.erasure import ORDERED
 from storage.layout import Layout
 from storage.sealed import read, ready, sealed
 from storage.store import Store
@@ -29,6 +30,8 @@ class Taken:
     deliveries: int = 0
     waiting_files: int = 0
     oldest_secs: float = 0.0
+    # An erasure that is not to wait for the night.
+    is_urgent: bool = False
 
 
 class Intake:
@@ -56,6 +59,7 @@ class Intake:
         known = self._store.ingested([path.name for path in chosen])
         fresh = [path for path in chosen if path.name not in known]
         events = quarantined = deliveries = 0
+        is_urgent = False
         if fresh:
             if self._pipeline is None:
                 self._pipeline = self._new_pipeline()
@@ -78,6 +82,7 @@ class Intake:
                 self._pipeline = None
                 raise
             events, deliveries = len(batch.events), len(batch.delivery_facts)
+            is_urgent = any(event.name == ORDERED and "now" in (event.properties or {}) for event in batch.events)
         for path in chosen:
             archive.put(self._layout, path)
         return Taken(
@@ -87,6 +92,7 @@ class Intake:
             deliveries=deliveries,
             waiting_files=len(waiting) - len(chosen),
             oldest_secs=_age_secs(waiting[0]),
+            is_urgent=is_urgent,
         )
 
 

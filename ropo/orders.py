@@ -1,4 +1,4 @@
-"""What an operator orders by hand: confirm or discard a lead, try a delivery again.
+"""What an operator orders by hand: confirm or discard a lead, try a delivery again, erase a person.
 
 Knows how an order becomes a fact in the spool, the same door that everything else comes through. It is on the disk when
 `give` returns, whether or not a ropo runs; the collector takes it in when there is one.
@@ -36,6 +36,22 @@ def confirm(lead_id: str, reason: str) -> FactRecord:
 
 def discard(lead_id: str, reason: str) -> FactRecord:
     return _fact("lead.discarded", lead_id=lead_id, reason=reason)
+
+
+def erase(
+    *, subject: str, visitors: Sequence[str], leads: Sequence[str], email_hash: str | None, now: bool
+) -> list[FactRecord]:
+    """The order to erase a person, as facts: one for each browser and lead, and for the e-mail address a keyed hash.
+
+    `subject` is a keyed hash of whom it is about: it stays when the rest is gone. `now`: the collector is not to wait
+    for the night.
+    """
+    common = {"order": clock.new_id(), "subject": subject} | ({"now": "yes"} if now else {})
+    facts = [_fact("erasure.ordered", **common, visitor=visitor) for visitor in visitors]
+    facts += [_fact("erasure.ordered", **common, lead_id=lead_id) for lead_id in leads]
+    if email_hash:
+        facts.append(_fact("erasure.ordered", **common, email_hash=email_hash))
+    return facts
 
 
 def give(layout: Layout, node: str, facts: Sequence[FactRecord]) -> Path:

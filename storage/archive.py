@@ -16,10 +16,14 @@ import logging
 import os
 import sys
 import tarfile
+from collections.abc import Container, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
+from storage.crash import crash_point
 from storage.layout import Layout
 from storage.spool_file import SEALED, sync_folder
 
@@ -50,6 +54,7 @@ def put(layout: Layout, path: Path) -> None:
         # A call before this one did it; or there is no archive, and then the file is still there.
         if path.exists():
             raise
+    crash_point("file-put-away")
 
 
 def prune(layout: Layout, *, hours: int, now: datetime | None = None) -> list[Path]:
@@ -76,28 +81,62 @@ def prune(layout: Layout, *, hours: int, now: datetime | None = None) -> list[Pa
     return bundles
 
 
-def restore(layout: Layout) -> list[Path]:
-    """Puts every archived spool file back into the spool under its own name, to be read into a new log; their paths.
+@dataclass(frozen=True)
+class Contents:
+    """Names of spool files, and the bundles that could be read in part only, each with the reason."""
 
-    What is there already stays as it is. The archive keeps its copies.
+    names: frozenset[str]
+    damaged: dict[Path, str]
+
+
+def contents(layout: Layout) -> Contents:
+    """What is in the archive. Reads every bundle to its end."""
+    names = {path.name for path, _ in _loose(layout.archive)}
+    damaged: dict[Path, str] = {}
+    for bundle in _bundles(layout.archive):
+        try:
+            names |= {os.path.basename(member.name) for member, _ in _members(bundle)}
+        except _DAMAGED as error:
+            damaged[bundle] = f"{type(error).__name__}: {error}"
+    return Contents(frozenset(name for name in names if name.endswith(SEALED)), damaged)
+
+
+def restore(layout: Layout, *, wanted: Container[str] | None = None) -> list[Path]:
+    """Puts archived spool files back into the spool under their own names, to be read into a new log; their paths.
+
+    All of them, or those whose names are `wanted`. What is there already stays as it is. The archive keeps its copies.
     """
     folder, spool = layout.archive, layout.spool
     restored = []
+
+    def is_due(name: str) -> bool:
+        return name.endswith(SEALED) and (wanted is None or name in wanted) and not (spool / name).exists()
+
     for path, _ in _loose(folder):
-        if not (spool / path.name).exists():
+        if is_due(path.name):
             restored.append(_place(spool, path.name, path.read_bytes(), path.stat().st_mtime_ns))
     for bundle in _bundles(folder):
         try:
-            with zstd.open(bundle, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
-                    name = os.path.basename(member.name)
-                    content = tar.extractfile(member)
-                    if content is not None and name.endswith(SEALED) and not (spool / name).exists():
-                        restored.append(_place(spool, name, content.read(), int(member.mtime * 1_000_000_000)))
-        except (zstd.ZstdError, tarfile.TarError, EOFError) as error:
+            for member, content in _members(bundle):
+                name = os.path.basename(member.name)
+                if is_due(name):
+                    restored.append(_place(spool, name, content.read(), int(member.mtime * 1_000_000_000)))
+        except _DAMAGED as error:
             logger.error("archive bundle=%s error=%r skipped='the rest of it'", bundle, str(error))
     sync_folder(spool)
     return sorted(restored)
+
+
+_DAMAGED = (zstd.ZstdError, tarfile.TarError, EOFError)
+
+
+def _members(bundle: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """The spool files in a bundle, each to be read before the next. Raises one of `_DAMAGED`."""
+    with zstd.open(bundle, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            if content is not None:
+                yield member, content
 
 
 def _place(spool: Path, name: str, text: bytes, mtime_ns: int) -> Path:
@@ -144,6 +183,7 @@ def _pack(folder: Path, loose: list[tuple[Path, os.stat_result]], now: datetime)
                     size += stat.st_size
             file.flush()
             os.fsync(file.fileno())
+        crash_point("bundle-written")
         os.rename(part, bundle)
     except OSError:
         with suppress(OSError):
@@ -151,6 +191,7 @@ def _pack(folder: Path, loose: list[tuple[Path, os.stat_result]], now: datetime)
         raise
     # The bundle must be there before its files go. Who is killed in between has them twice, which harms nobody.
     sync_folder(folder)
+    crash_point("bundle-named")
     for path in packed:
         path.unlink(missing_ok=True)
     return bundle

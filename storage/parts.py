@@ -2,7 +2,8 @@
 
 Knows how a part gets its name only when it is whole and on the disk, and how to tell from the names alone what is filed.
 A part under its name is never written again and never removed: readers may be in it (a replaced Parquet file failed
-10 % of the queries that were reading it, measured on DuckDB 1.5 and 2.0).
+10 % of the queries that were reading it, measured on DuckDB 1.5 and 2.0). Small ones become one of
+month=YYYY-MM/<after>-<to>.parquet, on another shelf than their readers': see `compact` and `shelves`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from storage import checksums, shelves
 from storage.crash import crash_point
 from storage.sql import file, files, literal, name
 from storage.tables import SPOOL_FILES, TABLES, Table
@@ -34,8 +36,8 @@ class Range:
 
 
 def range_of(path: Path) -> Range | None:
-    """The range that a part's name says, or None for a base part."""
-    after, dash, to = path.stem.partition("-")
+    """The range that a part's name says, or None for a base part. One that was rewritten has a number behind the range."""
+    after, dash, to = path.stem.partition(".")[0].partition("-")
     return Range(int(after), int(to)) if dash and after.isdigit() and to.isdigit() else None
 
 
@@ -56,6 +58,10 @@ class Parts:
 
         DuckDB 1.5 refuses a pattern that no file matches; and a column that no part has cannot be asked for.
         """
+        with shelves.moving(self.cold):
+            self._lay_base(number)
+
+    def _lay_base(self, number: int) -> None:
         for table in TABLES:
             self._write(f"from {self._table(table)} limit 0", self.cold / table.name / f"base-{number:03d}.parquet")
 
@@ -64,10 +70,11 @@ class Parts:
 
         Raises duckdb.Error or OSError when the disk refuses, RuntimeError if the parts do not hold what the tables do.
         """
-        self.sweep()
-        days: set[str] = set()
-        for table in (*(table for table in TABLES if table is not LAST), LAST):
-            days |= self._write_table(table, span, days)
+        with shelves.moving(self.cold):
+            self.sweep()
+            days: set[str] = set()
+            for table in (*(table for table in TABLES if table is not LAST), LAST):
+                days |= self._write_table(table, span, days)
 
     def _write_table(self, table: Table, span: Range, before: set[str]) -> set[str]:
         # Without functions of time zones, so that a day is a day in UTC whatever the session says.
@@ -86,15 +93,18 @@ class Parts:
 
     def _write(self, rows: str, path: Path) -> None:
         if path.exists():
+            shelves.share(self.cold, path)
             return
         make_folder(path.parent)
         fresh = path.with_name(path.name + ".tmp")
         self.con.execute(f"copy ({rows}) to {literal(fresh)} (format parquet, compression zstd)")
         sync(fresh)
+        checksums.keep(path, checksums.of(fresh))
         crash_point("part-written")
         os.rename(fresh, path)
         sync(path.parent)
         crash_point("part-named")
+        shelves.share(self.cold, path)
 
     def _table(self, table: Table) -> str:
         return f"{name(self.database)}.{name(table.name)}"

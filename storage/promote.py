@@ -19,13 +19,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
+from pathlib import Path
 
 import duckdb
 
 from storage.crash import crash_point
 from storage.parts import Parts, Range
 from storage.publish import room_at
-from storage.sql import name, transaction
+from storage.sql import file, name, transaction
 from storage.tables import TABLES
 
 logger = logging.getLogger(__name__)
@@ -56,8 +57,16 @@ class Step(Enum):
 
 
 def read_mark(con: duckdb.DuckDBPyConnection, database: str) -> Mark:
-    statement = f"select w, promoted, intent, forgotten, b, since from {database}.mark"
-    return Mark(*con.execute(statement).fetchall()[0])
+    return _mark(con, f"{database}.mark")
+
+
+def shown_mark(con: duckdb.DuckDBPyConnection, image: Path) -> Mark:
+    """The mark in a published image: never further than the log itself."""
+    return _mark(con, f"read_duckdb({file(image)}, table_name = 'mark')")
+
+
+def _mark(con: duckdb.DuckDBPyConnection, source: str) -> Mark:
+    return Mark(*con.execute(f"select w, promoted, intent, forgotten, b, since from {source}").fetchall()[0])
 
 
 def next_step(mark: Mark, *, rows: int, part_rows: int, now: float) -> Step | None:
@@ -110,6 +119,8 @@ class Promotion:
         self.rows: int = con.execute(f"select {' + '.join(counts)}").fetchall()[0][0]
         # When the wait that is on began. Of parts that were promoted before, it begins now.
         self.waiting_since: float | None = monotonic()
+        # All that is in the tables now shall be filed, however little it is.
+        self.is_urged = False
         if mark.promoted == mark.w:
             self.waiting_since = None
         self.is_short_of_room = False
@@ -124,8 +135,10 @@ class Promotion:
         same step is then taken again the next time.
         """
         mark = self.mark()
-        step = next_step(mark, rows=self.rows, part_rows=self.part_rows, now=now)
+        rows = self.part_rows if self.is_urged else self.rows
+        step = next_step(mark, rows=rows, part_rows=self.part_rows, now=now)
         if step is Step.INTEND and self._has_room():
+            self.is_urged = False
             self._set("intent = b, since = null")
             self.rows = 0
             crash_point("intent-committed")

@@ -98,6 +98,11 @@ def lead_document(con: Connection, lead_id: str) -> Row | None:
     }
 
 
+def is_erased(con: Connection, lead_id: str) -> bool:
+    """Whether it was ordered to erase whose lead this is: nothing of it may be sent any more."""
+    return _ask(con, "lead_is_erased", lead_id=lead_id)[0]["is_erased"]
+
+
 def pending_deliveries(con: Connection) -> list[PendingDelivery]:
     """All that is owed to all sinks, the oldest first."""
     return [
@@ -130,9 +135,47 @@ def delivery_counts(con: Connection) -> dict[str, dict[str, int]]:
 
 
 def ledger(con: Connection, *, writers: int = 100) -> list[Row]:
-    """Rows of the view `ledger` for the writers that wrote last, the youngest writer first."""
+    """Rows of the view `ledger` for the writers that wrote last, the youngest writer first; each with `last_file_at`."""
     latest = _ask(con, "latest_writers", limit=writers)
     return _ask_of(con, "ledger", [row["epoch"] for row in latest])
+
+
+def ledger_since(con: Connection, since: datetime) -> tuple[list[Row], list[Row]]:
+    """Of all writers that wrote at or after `since` (aware): their rows of `ledger`, and those of `ledger_hours` from
+    the hour of `since` on."""
+    since_us = int(since.timestamp() * 1_000_000)
+    epochs = [row["epoch"] for row in _ask(con, "writers_since", since_us=since_us)]
+    return _ask_of(con, "ledger", epochs), _ask_of(con, "ledger_hours", epochs, since_us=since_us)
+
+
+def contacts(con: Connection) -> list[Row]:
+    """lead_id, visitor_id and the sealed contact of every lead that has one, those to be erased left out."""
+    return _ask(con, "contacts")
+
+
+def has_visitor(con: Connection, visitor_id: str) -> bool:
+    """Whether the log has an event of this browser."""
+    return _ask(con, "visitor_events", visitor_id=visitor_id)[0]["events"] > 0
+
+
+def person(con: Connection, *, visitors: Sequence[str], leads: Sequence[str]) -> dict[str, list[Row]]:
+    """All rows about these browsers and leads: `events`, `leads` (rows of lead_states) and `deliveries`."""
+    ids = list(leads)
+    return {
+        "leads": _ask(con, "person_leads", lead_ids=ids),
+        "deliveries": _ask(con, "person_deliveries", lead_ids=ids),
+        "events": _ask(con, "person_events", visitor_ids=list(visitors), lead_ids=ids),
+    }
+
+
+def erasures(con: Connection, subjects: Sequence[str]) -> list[Row]:
+    """erased_at and ordered_at of each erasure of somebody with one of these keyed hashes (storage.erasure.hash_of)."""
+    return _ask(con, "erasures", subjects=list(subjects))
+
+
+def log_columns() -> str:
+    """The statement that tells view_name, view_comment, column_name, data_type and column_comment, for who streams it."""
+    return sql.read("questions/log_columns")
 
 
 def open_visits(con: Connection, since: datetime | str) -> list[Row]:
@@ -174,17 +217,17 @@ def _ask(con: Connection, name: str, **values: Any) -> list[Row]:
     return _rows(con, sql.read(f"questions/{name}"), values)
 
 
-def _ask_of(con: Connection, name: str, ids: Sequence[Any]) -> list[Row]:
-    return _rows_of(con, sql.read(f"questions/{name}"), ids)
+def _ask_of(con: Connection, name: str, ids: Sequence[Any], **values: Any) -> list[Row]:
+    return _rows_of(con, sql.read(f"questions/{name}"), ids, **values)
 
 
-def _rows_of(con: Connection, statement: str, ids: Sequence[Any]) -> list[Row]:
+def _rows_of(con: Connection, statement: str, ids: Sequence[Any], **others: Any) -> list[Row]:
     """A question about `$ids`. They go in one by one: a list of constants is what DuckDB can skip files by."""
     if not ids:
         return []
     values = {f"id{number}": value for number, value in enumerate(ids)}
     marks = ", ".join(f"${key}" for key in values)
-    return _rows(con, statement.replace("$ids", marks), values)
+    return _rows(con, statement.replace("$ids", marks), values | others)
 
 
 def _rows(con: Connection, statement: str, values: dict[str, Any]) -> list[Row]:

@@ -10,6 +10,32 @@ from msgspec import Meta
 
 Sync = Literal["group", "always", "off"]
 
+# A lead is tried for 28 days at most (`export.give_up_days`): what is younger may still be owed to somebody.
+LeadDays = Annotated[int, Meta(ge=30, le=36_500)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+
+
+class RetentionSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The section `storage.retention:`. Empty is for ever."""
+
+    events_days: Annotated[
+        Days | None,
+        Meta(
+            description="How many days (UTC) requests and facts are kept after their own. The ledger keeps their number. "
+            "Attribution looks back 90 days. Empty: for ever."
+        ),
+    ] = None
+    leads_days: Annotated[
+        LeadDays | None,
+        Meta(description="The same for leads with their contact data, from the last that happened to each."),
+    ] = None
+    deliveries_days: Annotated[
+        LeadDays | None, Meta(description="The same for what is known of deliveries, from the last attempt of each.")
+    ] = None
+    drops_days: Annotated[
+        LeadDays | None, Meta(description="The same for the reasons why something was dropped; their sums are kept.")
+    ] = None
+
 
 class StorageSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     path: Annotated[
@@ -50,6 +76,13 @@ class StorageSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, k
     quarantine_days: Annotated[
         int, Meta(ge=1, le=3650, description="How long lines that could not be read are kept, with their reason.")
     ] = 30
+    nightly_at: Annotated[
+        str,
+        Meta(
+            pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
+            description="Local time at which what is too old and what is to be erased goes; after a standstill at once.",
+        ),
+    ] = "03:30"
     hot_path: Annotated[
         str | None,
         Meta(
@@ -59,6 +92,7 @@ class StorageSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, k
     memory_limit_mb: Annotated[
         int, Meta(ge=64, le=1_048_576, description="Most memory the collector's database may take.")
     ] = 1024
+    retention: Annotated[RetentionSettings, Meta(description="How long the log keeps its rows.")] = RetentionSettings()
 
     @property
     def node_name(self) -> str:

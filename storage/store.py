@@ -12,34 +12,30 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
 from msgspec import to_builtins
 
-from storage import door, ingest, migrations, quarantine
+from storage import compact, door, ingest, migrations, quarantine, rotate, shelves
 from storage.crash import crash_point
 from storage.layout import Layout
 from storage.parts import Parts
 from storage.promote import Mark, Promotion, day_of, read_mark
 from storage.publish import publish_image, room_at
 from storage.settings import StorageSettings
-from storage.sql import literal, transaction
+from storage.sql import files, transaction
 from storage.tables import EVENTS, SPOOL_FILES, TABLES, Table
+from storage.work import REBUILD, WORK, UnusableLogError, columns_of, connect, is_damaged, is_lost
 from tracker import clock as moments
 from tracker.model import Batch, Drop, SpoolFile
 
 logger = logging.getLogger(__name__)
 
-WORK = "work"
-
 # Room that must be left beside a new image: on the disk of the spool, and on a tmpfs of its own.
 RESERVE_ON_DISK_BYTES = 256 * 1024 * 1024
 RESERVE_ON_TMPFS_BYTES = 16 * 1024 * 1024
-
-
-class UnusableLogError(Exception):
-    """work.duckdb cannot be used. The message says why and what to do."""
 
 
 class Store:
@@ -57,15 +53,24 @@ class Store:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        anew: bool = False,
     ) -> Store:
         """Opens the log, or makes it. Ends what a crash interrupted, shows the rows, and puts the door in place.
 
+        `anew`: a work.duckdb that is lost is begun anew after the parts, and readers keep what they have until `show`.
         Raises `UnusableLogError`, `migrations.NewerLogError`, OSError.
         """
         layout.create()
+        if not anew and is_lost(layout):
+            raise UnusableLogError(f"{layout.work_db} is gone, and the log is older than that. {REBUILD}")
         con = connect(layout, settings)
         try:
-            return cls(con, layout, settings, clock=clock, monotonic=monotonic)
+            return cls(con, layout, settings, clock=clock, monotonic=monotonic, is_hidden=anew)
+        except duckdb.Error as error:
+            con.close()
+            if not is_damaged(error):
+                raise
+            raise UnusableLogError(f"{layout.work_db} or a part cannot be read ({error}). {REBUILD}") from error
         except BaseException:
             con.close()
             raise
@@ -78,8 +83,10 @@ class Store:
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
+        is_hidden: bool = False,
     ) -> None:
         self._con = con
+        self._is_hidden = is_hidden
         self._layout = layout
         self._clock = clock
         self._parts = Parts(con, WORK, layout.cold)
@@ -89,17 +96,15 @@ class Store:
         self._begin()
         scratch = layout.hot_db.parent
         self._inserters = {table: ingest.Inserter(con, WORK, table, scratch) for table in TABLES}
-        columns = {table.name: columns_of(con, table) for table in TABLES}
-        door.create(con, door.views(columns=columns, cold=layout.cold, fresh=door.in_database(WORK)))
-        self._views = door.views(columns=columns, cold=layout.cold, fresh=door.in_image(layout.hot_db))
+        self._look_through(shelves.current(layout.cold))
         self._promotion = Promotion(
             con, WORK, self._parts, part_rows=settings.part_rows, grace_secs=settings.grace_secs, monotonic=monotonic
         )
         # The newest file name in the parts by its beginning (writer and epoch), as far as it was asked for.
         self._newest_filed: dict[str, str] = {}
         self._is_changed = True
-        self._is_door_current = False
         self._is_short_of_room = False
+        self._grace_secs = settings.grace_secs
         self.counters = {"rows": 0, "batches": 0, "refused": 0, "published": 0, "parts": 0}
         try:
             self.promote(clock())
@@ -158,7 +163,7 @@ class Store:
         Raises duckdb.Error or OSError when the disk refuses; readers keep what they have.
         """
         hot = self._layout.hot_db
-        if not (self._is_changed and self._has_room() or not hot.exists()):
+        if self._is_hidden or not (self._is_changed and self._has_room() or not hot.exists()):
             return False
         self._con.execute(f"checkpoint {WORK}")
         publish_image(self._layout.work_db, hot)
@@ -167,22 +172,44 @@ class Store:
         self._promotion.published()
         if not self._is_door_current:
             if not door.is_current(self._layout.log_db, self._views):
-                door.build(self._layout.log_db, self._views)
+                door.build(self._layout.log_db, self._views, note=self._note_door)
                 logger.info("door made path=%s", self._layout.log_db)
             self._is_door_current = True
         return True
+
+    def show(self) -> None:
+        """Ends what `anew` began: readers see the rows from here on."""
+        self._is_hidden = False
+        self.publish()
 
     def promote(self, now: float) -> None:
         """Takes the next step towards Parquet parts, if one is due. `now` is Unix seconds. Cheap if none is.
 
         Raises duckdb.Error or OSError when the disk refuses; the step is taken again the next time.
         """
+        self._follow_shelf()
         filed = self.mark.promoted
         if self._promotion.advance(now):
             self._is_changed = True
             if self.mark.promoted > filed:
                 self.counters["parts"] += 1
                 self._newest_filed.clear()
+
+    def tidy(self) -> None:
+        """Takes away parts that were merged into bigger ones, once nobody reads them any more. Raises OSError."""
+        self._follow_shelf()
+        compact.clear_up(self._layout)
+        shelves.sweep(self._layout.cold, self._layout.log_db, grace_secs=self._grace_secs)
+
+    def urge(self) -> int:
+        """All rows of now shall be in parts only, soon: the batch up to which. `mark.forgotten` tells when it is done."""
+        self._promotion.is_urged = self.mark.b > self.mark.intent
+        return self.mark.b
+
+    def rotate(self) -> None:
+        """Takes the bytes of rows that are gone out of the files. Raises like `rotate.rotate`; then open the store anew."""
+        rotate.rotate(self._con, WORK, self._layout.work_db)
+        self._is_changed = True
 
     def close(self) -> None:
         """Shows what is there and lets go of the files."""
@@ -192,6 +219,23 @@ class Store:
             except (duckdb.Error, OSError) as error:
                 logger.warning("last rows not published error=%r", error)
 
+    def _look_through(self, shelf: Path) -> None:
+        """From here on the collector's views read the parts through this shelf, and so does the next door."""
+        columns = {table.name: columns_of(self._con, table) for table in TABLES}
+        door.create(self._con, door.views(columns=columns, cold=shelf, fresh=door.in_database(WORK)))
+        self._views = door.views(columns=columns, cold=shelf, fresh=door.in_image(self._layout.hot_db))
+        self._shelf = shelf
+        self._is_door_current = False
+
+    def _follow_shelf(self) -> None:
+        if (shelf := shelves.current(self._layout.cold)) != self._shelf:
+            self._look_through(shelf)
+            self._is_changed = True
+
+    def _note_door(self, fresh: Path) -> None:
+        shelves.note_former_door(self._layout.cold, self._layout.log_db)
+        shelves.note_door(self._shelf, fresh)
+
     def _begin(self) -> None:
         """Gives a new database its mark. Beside parts of an older one it goes on after them."""
         filed = self._parts.filed()
@@ -200,8 +244,7 @@ class Store:
             if filed > mark.intent:
                 raise UnusableLogError(
                     f"{self._layout.work_db} ends at batch {mark.intent}, and the parts in {self._layout.cold} go to "
-                    f"{filed}: it is an older copy. Move it away: a new one begins after the parts, and takes in what "
-                    f"lies in {self._layout.spool}; spool files of the last hours are kept in {self._layout.archive}"
+                    f"{filed}: it is an older copy. {REBUILD}"
                 )
             return
         for path in self._parts.beyond(filed):
@@ -297,55 +340,9 @@ class Store:
         return self._newest_filed[beginning]
 
     def _filed(self) -> str:
-        return f"read_parquet({self._parts.every(SPOOL_FILES)}, union_by_name = true, hive_partitioning = false)"
-
-
-def connect(layout: Layout, settings: StorageSettings) -> duckdb.DuckDBPyConnection:
-    """A connection with work.duckdb attached. Views are made in the database in memory, so that none is published."""
-    if "\\" in f"{layout.root}{layout.hot_db}":
-        raise UnusableLogError(
-            f"{layout.root}: DuckDB takes a backslash for a slash; choose a storage.path without one"
-        )
-    con = duckdb.connect(
-        ":memory:",
-        config={
-            "storage_compatibility_version": door.STORAGE_VERSION,
-            "memory_limit": f"{settings.memory_limit_mb}MB",
-            # The workers need the other cores; a second thread would cost half as much CPU again for each small batch.
-            "threads": 1,
-            "temp_directory": str(layout.root / "work.duckdb.tmp"),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        },
-    )
-    try:
-        # Times without an offset are read and shown as UTC.
-        con.execute("set timezone = 'UTC'")
-        # It would be drawn on the operator's terminal whenever a statement takes two seconds.
-        con.execute("set enable_progress_bar = false")
-        con.execute(f"attach {literal(layout.work_db)} as {WORK}")
-    except duckdb.Error as error:
-        con.close()
-        if "lock" in str(error).lower():
-            raise UnusableLogError(
-                f"{layout.work_db} is open in another process: close it there; log.duckdb is the file to look into "
-                f"({error})"
-            ) from error
-        raise UnusableLogError(
-            f"{layout.work_db} cannot be opened ({error}). Move it and its .wal away: a new one begins after the parts "
-            f"in {layout.cold}, and takes in what lies in {layout.spool}; spool files of the last hours are kept in "
-            f"{layout.archive}"
-        ) from error
-    return con
-
-
-def columns_of(con: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
-    """The columns of a table as analysts see them."""
-    found = con.execute(
-        "select column_name from duckdb_columns() where database_name = ? and table_name = ? order by column_index",
-        [WORK, table.name],
-    ).fetchall()
-    return [name for (name,) in found if name != "b"]
+        # Not `cold` itself, which compaction may exchange at any moment.
+        parts = files(self._shelf / SPOOL_FILES.name, "**/*.parquet")
+        return f"read_parquet({parts}, union_by_name = true, hive_partitioning = false)"
 
 
 def _drop_of(event: Any) -> Drop | None:

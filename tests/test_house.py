@@ -40,6 +40,12 @@ FREE_TESTS = (
     "tests/e2e/", "tests/support/", "tests/test_house.py", "tests/test_repository.py",
     # What holds for the proxy as a whole, against attackers on either side.
     "tests/proxy/test_smuggling.py", "tests/proxy/test_hostile_origin.py",
+    # What holds for the storage as a whole, whatever the disk does and wherever it is killed.
+    "tests/storage/test_faults.py", "tests/storage/test_exactly_once.py",
+    # What six views share out between them.
+    "tests/storage/test_attribution.py",
+    # The questions of docs/analysts.md.
+    "tests/test_analysts.py",
 )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ def by_hand(
         if fact.fact == "confirmed":
             return [fact], owed(lead_id, record.occurred_at, sinks, delivery_id)
         return [fact], []
+    if record.name == "erasure.ordered" and "lead_id" in record.properties:
+        return [LeadFact(_text(record, "lead_id"), record.occurred_at, "erased", "", event_id)], []
     return [], []
 
 

@@ -146,7 +146,24 @@ class FactRecord(msgspec.Struct, tag="fact", tag_field="t", omit_defaults=True):
     properties: dict[str, str | int | float | bool | None] = {}
 
 
-Record = ExchangeRecord | SubmitRecord | LossRecord | StopRecord | FactRecord
+class DeliveryRecord(msgspec.Struct, tag="delivery", tag_field="t", omit_defaults=True):
+    """What became of a delivery, as it goes into `delivery_facts`; see `DeliveryFact` for the fields.
+
+    The collector writes it into the log itself; this is for the archive, from which the log can be built anew.
+    """
+
+    delivery_id: str
+    lead_id: str
+    sink: str
+    occurred_at: str
+    fact: str
+    attempt: int = 0
+    reason: str = ""
+    next_attempt_at: str | None = None
+    remote_ref: str | None = None
+
+
+Record = ExchangeRecord | SubmitRecord | LossRecord | StopRecord | FactRecord | DeliveryRecord
 Line = SpoolHeader | Record
 
 encode_line = msgspec.json.Encoder().encode
@@ -223,7 +240,7 @@ class LeadFact(msgspec.Struct, omit_defaults=True):
     """A row of `lead_facts`; the present state of a lead is the view `leads`.
 
     `fact` is one of: submitted (forwarded, and no answer known yet), accepted, refused (without contact), unconfirmed
-    (the site's answer does not tell), confirmed (by hand), discarded (by hand).
+    (the site's answer does not tell), confirmed (by hand), discarded (by hand), erased (nobody may see its contact).
     """
 
     lead_id: str
@@ -332,4 +349,5 @@ DROP_REASONS = {
     "quarantined": "its line in the spool could not be read; it lies in the quarantine file",
     "disk_full": "the worker could not write it: no space left",
     "write_error": "the worker could not write it: the disk refused",
+    "retired": "its event was older than storage.retention lets it be; a sum of the nightly run",
 }

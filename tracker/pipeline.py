@@ -14,10 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import asdict
+
 from tracker import accounts, bots, campaign, channel, clock, event_name, leads, paths, referrer, touch
 from tracker.forms import rules, verdict
 from tracker.model import (
     Batch,
+    DeliveryFact,
+    DeliveryRecord,
     Event,
     ExchangeRecord,
     FactRecord,
@@ -124,7 +128,8 @@ class Pipeline:
             writer = header or accounts.writer_of(name)
             batch.spool_files.append(accounts.spool_file(name, writer, records, broken, now))
             if broken:
-                batch.drops.append(accounts.drop(writer, now, "quarantined", broken, first_seq=None, last_seq=None))
+                at = accounts.moment_of(records, now)
+                batch.drops.append(accounts.drop(writer, at, "quarantined", broken, first_seq=None, last_seq=None))
             entries += [(record, writer, name) for record in records]
         # Stable, so that a writer's records of one microsecond stay in order.
         entries.sort(key=_occurred_at)
@@ -161,6 +166,8 @@ class Pipeline:
             )
         elif kind is FactRecord:
             self._fact(record, writer, at_us, batch)
+        elif kind is DeliveryRecord:
+            batch.delivery_facts.append(DeliveryFact(**asdict(record)))
         return 0
 
     def _exchange(self, passage: Passage) -> None:

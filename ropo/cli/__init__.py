@@ -1,4 +1,4 @@
-"""The command `ropo`: serve, check, sql, leads.
+"""The command `ropo`: serve, check, sql, leads, ledger, visitor, storage.
 
 Exit code 0: done; 1: it failed, and stderr says why in one paragraph; 2: it was asked wrongly, or config.yaml is wrong.
 """
@@ -14,7 +14,7 @@ from ropo import __version__, rooms
 from ropo.cli.terminal import Failure
 
 # Each lies in the file of its name. They are imported when asked for, after a look at where the rooms come from.
-COMMANDS = ("serve", "check", "sql", "leads")
+COMMANDS = ("serve", "check", "sql", "export-log", "leads", "ledger", "visitor", "storage")
 
 
 class _Commands(click.Group):
@@ -28,7 +28,8 @@ class _Commands(click.Group):
             rooms.check()
         except rooms.RoomError as error:
             raise Failure(str(error)) from None
-        return getattr(import_module(f"ropo.cli.{name}"), name)
+        module = name.replace("-", "_")
+        return getattr(import_module(f"ropo.cli.{module}"), module)
 
 
 @click.group(
@@ -52,5 +53,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
     Try the settings:       ropo check
     Ask the log:            ropo sql "from visits limit 5"
     See who wrote:          ropo leads list
+    See what is missing:    ropo ledger
+    Look after its files:   ropo storage check
     """
     ctx.obj = config

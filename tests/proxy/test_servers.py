@@ -110,9 +110,7 @@ async def test_an_old_connection_is_not_taken_and_is_swept(start: Start) -> None
 
 
 @pytest.mark.parametrize("over", ["tcp", "unix"])
-async def test_what_the_server_has_closed_is_not_taken(
-    start: Start, tmp_path: Path, over: str
-) -> None:
+async def test_what_the_server_has_closed_is_not_taken(start: Start, tmp_path: Path, over: str) -> None:
     backend = await start(path=tmp_path / "http.sock" if over == "unix" else None)
     server = server_at(backend.url)
     server.give_back(await server.connect())

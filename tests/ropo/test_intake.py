@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from export.outbox import delivery_id
+from ropo import orders
 from ropo.intake import Intake
 from storage.layout import Layout
 from storage.sealed import drop_file
@@ -129,3 +130,9 @@ def test_at_the_end_nobody_is_waited_for(layout: Layout, store: Store) -> None:
 def test_nothing_waiting_is_nothing_taken(layout: Layout, store: Store) -> None:
     taken = Intake(layout, store, new_pipeline).take()
     assert (taken.files, taken.waiting_files) == (0, 0)
+
+
+def test_an_erasure_that_is_not_to_wait_is_told(layout: Layout, store: Store) -> None:
+    for now in (False, True):
+        orders.give(layout, "n1", orders.erase(subject="s", visitors=["v"], leads=[], email_hash=None, now=now))
+        assert Intake(layout, store, new_pipeline).take(everything=True).is_urgent is now

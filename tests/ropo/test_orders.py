@@ -65,3 +65,23 @@ def test_a_spool_that_is_no_folder_is_told(tmp_path: Path):
     (tmp_path / "spool").write_text("")
     with pytest.raises(orders.OrderError, match="nothing was changed"):
         orders.give(Layout(tmp_path), "n1", [orders.confirm(LEAD, "")])
+
+
+def test_an_erasure_is_one_order_in_several_facts(layout: Layout):
+    facts = orders.erase(subject="hash", visitors=["v1"], leads=[LEAD], email_hash="hash", now=True)
+    assert len({fact.properties["order"] for fact in facts}) == 1
+    assert all(
+        (fact.name, fact.properties["subject"], fact.properties["now"]) == ("erasure.ordered", "hash", "yes")
+        for fact in facts
+    )
+    named = [
+        (fact.properties.get("visitor"), fact.properties.get("lead_id"), fact.properties.get("email_hash"))
+        for fact in facts
+    ]
+    assert named == [("v1", None, None), (None, LEAD, None), (None, None, "hash")]
+    # Its leads are out of sight at once.
+    assert [[lead.fact for lead in by_hand(fact, "e", ("erp",), delivery_id)[0]] for fact in facts] == [
+        [],
+        ["erased"],
+        [],
+    ]

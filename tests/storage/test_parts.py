@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from storage import migrations
+from storage import checksums, migrations
 from storage.ingest import Inserter
 from storage.parts import LAST, Parts, Range, make_folder, range_of
 from storage.tables import EVENTS, LEAD_FACTS, TABLES
@@ -44,7 +44,10 @@ def put(con: Connection, folder: Path, b: int, rows: Batch) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Without the checksums beside the parts."""
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+    )
 
 
 def rows_in(parts: Parts, path: Path) -> int:
@@ -67,6 +70,9 @@ def test_a_range_has_one_part_for_each_day_and_table_with_rows(con: Connection, 
         + [f"events/day=2026-11-22/{part}", f"events/day=2026-11-23/{part}", f"lead_facts/day=2026-11-23/{part}"]
         + [f"spool_files/day=2026-11-22/{part}", f"spool_files/day=2026-11-23/{part}"]
     )
+    for name in names(tmp_path / "cold"):
+        path = tmp_path / "cold" / name
+        assert checksums.kept(path) == checksums.of(path)
     assert rows_in(parts, tmp_path / "cold/events/day=2026-11-22" / part) == 3
     assert rows_in(parts, tmp_path / "cold/events/day=2026-11-23" / part) == 1
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,6 +185,7 @@ def test_a_lead_has_what_had_brought_the_visitor_by_then(store: Store) -> None:
     assert (found["last_touch_channel"], found["last_touch_campaign"]) == ("Direct", None)
     assert found["last_touch_at"] == NOON + timedelta(minutes=60)
     assert (found["touchpoints"], found["visits"], found["page_views"]) == (3, 2, 4)
+    assert found["first_seen_at"] == NOON
 
 
 def test_two_leads_of_one_visitor_have_each_their_own_past(store: Store) -> None:
@@ -347,19 +349,27 @@ def test_a_visit_sums_up_its_events(store: Store) -> None:
         "ended_at": NOON + timedelta(minutes=4),
         "duration_secs": 240.0,
         "page_views": 3,
+        "downloads": 1,
+        "form_submits": 0,
         "requests": 6,
+        "touchpoints": 2,
+        "is_bounce": False,
+        "is_first": False,
+        "host": None,
         "landing_page": "/en",
         "exit_page": "/news",
         "channel": "Paid Search",
         "source": "google",
         "medium": "cpc",
         "campaign": "spring",
+        "term": "pumps",
         "referrer_host": None,
         "device": "desktop",
         "browser": None,
         "os": None,
         "is_bot": True,
         "leads": 0,
+        "converted": False,
     }
     assert (middle["visit_id"], middle["channel"], middle["leads"], middle["exit_page"]) == (
         "v-b",
@@ -375,6 +385,43 @@ def test_a_visit_that_began_with_a_download_landed_there(store: Store) -> None:
     store.write(batch(arrival(0, "v", "a", "QR", name="download", path="/sheet.pdf")))
     (visit,) = questions.latest_visits(store.connection)
     assert (visit["landing_page"], visit["exit_page"], visit["page_views"]) == ("/sheet.pdf", "/sheet.pdf", 0)
+
+
+BOUNCES = [
+    ([("page_view", 1)], True),
+    ([("page_view", 1), ("request", 2)], True),
+    ([("page_view", 1), ("page_view", 2)], False),
+    ([("page_view", 1), ("download", 2)], False),
+    ([("page_view", 1), ("form_submit", 2)], False),
+    ([("request", 1)], False),
+]
+
+
+@pytest.mark.parametrize("steps, is_bounce", BOUNCES)
+def test_one_page_and_nothing_else_is_a_bounce(store: Store, steps: list[tuple[str, int]], is_bounce: bool) -> None:
+    store.write(batch(*(event(minutes, name, visitor_id="v", visit_id="a") for name, minutes in steps)))
+    assert rows(store, "select is_bounce from visits") == [(is_bounce,)]
+
+
+@pytest.mark.parametrize(
+    "identities, is_first",
+    [(["minted", "known"], True), (["known"], False), (["expired", "known"], True), (["forged"], True)],
+)
+def test_a_first_visit_is_one_in_which_the_browser_got_its_cookie(
+    store: Store, identities: list[str], is_first: bool
+) -> None:
+    seen = [event(n, visitor_id="v", visit_id="a", identity=identity) for n, identity in enumerate(identities)]
+    store.write(batch(*seen))
+    assert rows(store, "select is_first from visits") == [(is_first,)]
+
+
+def test_a_visit_in_which_a_lead_was_accepted_is_converted(store: Store) -> None:
+    store.write(batch(*a_story()))
+    assert rows(store, "select visit_id, converted from visits order by 1") == [
+        ("v-a", False),
+        ("v-b", True),
+        ("v-c", False),
+    ]
 
 
 def test_only_accepted_leads_count_in_a_visit(store: Store) -> None:
@@ -538,6 +585,107 @@ def test_what_was_under_way_when_a_writer_was_followed_by_another_is_missing(sto
     younger, older = questions.ledger(store.connection)
     assert (older["missing"], older["balanced"], older["in_flight"]) == (1, False, 0)
     assert (younger["epoch"], younger["missing"]) == (2, 0)
+
+
+def hours(store: Store) -> list[tuple]:
+    return store.connection.execute(
+        "select strftime(hour, '%H'), received, logged, dropped, missing, in_flight, lost, quarantined"
+        " from ledger_hours order by epoch, hour"
+    ).fetchall()
+
+
+HOURS = [
+    ("all is there", [*exchanges(1, 2), *exchanges(3, minutes=60), spool_file("f", 61, last_seq=3, stopped=True)],
+     [("12", 2, 2, 0, 0, 0, 0, 0), ("13", 1, 1, 0, 0, 0, 0, 0)]),
+    ("a gap belongs to the hour of the next number", [*exchanges(1, 4), *exchanges(7, minutes=60), spool_file("f", 61, last_seq=7, stopped=True)],
+     [("12", 4, 2, 0, 2, 0, 0, 0), ("13", 3, 1, 0, 2, 0, 0, 0)]),
+    ("of a writer that runs it is under way", [*exchanges(1, 4), spool_file("f", last_seq=4)], [("12", 4, 2, 0, 0, 2, 0, 0)]),
+    ("drops have reasons", [*exchanges(1), drop("excluded", last_seq=2), drop("disk_full", 60, count=3, first_seq=3, last_seq=5), drop("quarantined", 60), *exchanges(7, minutes=60), spool_file("f", 61, last_seq=7, stopped=True)],
+     [("12", 2, 1, 1, 0, 0, 0, 0), ("13", 5, 1, 4, 0, 0, 3, 1)]),
+    ("a drop that is told later closes the gap of its hour", [*exchanges(1, 3), drop("quarantined", 60), spool_file("f", 61, last_seq=3, stopped=True)],
+     [("12", 2, 2, 0, 0, 0, 0, 0), ("13", 1, 0, 1, 0, 0, 0, 1)]),
+    ("the clock was set back", [*exchanges(1, 2, minutes=60), *exchanges(3, 5, minutes=0), spool_file("f", 61, last_seq=5, stopped=True)],
+     [("12", 3, 2, 0, 1, 0, 0, 0), ("13", 2, 2, 0, 0, 0, 0, 0)]),
+    ("the last was never written", [*exchanges(1), spool_file("f", 60, last_seq=3, stopped=True)],
+     [("12", 1, 1, 0, 0, 0, 0, 0), ("13", 2, 0, 0, 2, 0, 0, 0)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written, found", [case[1:] for case in HOURS], ids=[case[0] for case in HOURS])
+def test_the_ledger_adds_up_hour_by_hour(store: Store, written: list[Any], found: list[tuple]) -> None:
+    store.write(batch(*written))
+    assert hours(store) == found
+
+
+def test_hours_and_lives_add_up_to_the_same_whatever_is_missing_and_dropped(store: Store) -> None:
+    """A property, with a life for each example."""
+    choices = random.Random(1)
+    for epoch in range(1, 40):
+        rows_of, minutes = [], 0.0
+        last = choices.randint(1, 200)
+        for seq in range(1, last + 1):
+            minutes = max(-600.0, minutes + choices.choice([0.1, 1, 30]) - 200 * (choices.random() < 0.01))
+            fate = choices.choice(["logged"] * 8 + ["missing", "excluded", "disk_full", "quarantined"])
+            if fate == "logged":
+                rows_of += exchanges(seq, epoch=epoch, minutes=minutes)
+            elif fate != "missing":
+                known = {} if fate == "quarantined" else {"first_seq": seq, "last_seq": seq}
+                rows_of.append(drop(fate, minutes + choices.choice([0, 0, 90]), epoch=epoch, **known))
+        rows_of.append(spool_file(f"f{epoch}", minutes, epoch=epoch, last_seq=last, stopped=choices.random() < 0.5))
+        store.write(batch(*rows_of))
+    by_life = "select epoch, received, logged, dropped, missing, in_flight from ledger order by epoch"
+    by_hour = (
+        "select epoch, sum(received)::bigint, sum(logged)::bigint, sum(dropped)::bigint, sum(missing)::bigint,"
+        " sum(in_flight)::bigint from ledger_hours group by epoch order by epoch"
+    )
+    ask = lambda query: store.connection.execute(query).fetchall()  # noqa: E731
+    assert ask(by_hour) == ask(by_life)
+    assert ask("select count(*) from ledger_hours where received <> logged + dropped + missing + in_flight") == [(0,)]
+    assert ask("select count(*) from ledger_hours where missing < 0 or in_flight < 0") == [(0,)]
+
+
+def test_only_numbers_of_a_minute_ago_are_overdue(store: Store) -> None:
+    store.write(batch(*exchanges(2, 64, 66, 130, minutes=0), spool_file("f", last_seq=130)))
+    (row,) = questions.ledger(store.connection)
+    assert (row["in_flight"], row["overdue"]) == (126, 0)
+    store.write(batch(*exchanges(192, 194, minutes=0.5), *exchanges(256, minutes=1.1), spool_file("g", last_seq=256)))
+    (row,) = questions.ledger(store.connection)
+    # Up to 130; whole blocks of 64 are looked at.
+    assert (row["in_flight"], row["overdue"]) == (249, 126)
+
+
+def test_a_writer_ends_by_its_own_word_by_another_of_its_name_or_by_a_start(store: Store) -> None:
+    lives = [("w1", 1, False), ("w1", 5, False), ("w2", 2, True), ("w3", 3, False)]
+    store.write(batch(*(spool_file(f"{w}{e}", worker=w, epoch=e, stopped=s) for w, e, s in lives)))
+    ended = "select worker, epoch from writers where ended order by all"
+    ask = lambda: store.connection.execute(ended).fetchall()  # noqa: E731
+    assert ask() == [("w1", 1), ("w2", 2)]
+    store.write(batch(spool_file("s", worker="supervisor", epoch=4, stopped=True)))
+    assert ask() == [("supervisor", 4), ("w1", 1), ("w2", 2), ("w3", 3)]
+
+
+def test_a_file_that_lost_its_header_is_its_writers_all_the_same(store: Store) -> None:
+    store.write(batch(*exchanges(1, 2), spool_file("f", last_seq=2)))
+    torn = [msgspec.structs.replace(row, node=None) for row in exchanges(3, 4)]
+    store.write(batch(*torn, msgspec.structs.replace(spool_file("g", last_seq=4, stopped=True), node=None)))
+    (row,) = questions.ledger(store.connection)
+    assert (row["node"], row["received"], row["logged"], row["missing"]) == ("n", 4, 4, 0)
+
+
+def test_the_ledger_since_then_tells_of_who_wrote_since(store: Store) -> None:
+    store.write(batch(*exchanges(1), spool_file("f", 0, last_seq=1)))
+    store.write(
+        batch(
+            *exchanges(1, 2, epoch=2, minutes=30),
+            *exchanges(3, epoch=2, minutes=90),
+            spool_file("g", 90, epoch=2, last_seq=3),
+        )
+    )
+    since = datetime(2026, 11, 22, 13, 15, tzinfo=UTC)
+    lives, found = questions.ledger_since(store.connection, since)
+    assert [row["epoch"] for row in lives] == [2]
+    assert [(row["hour"].hour, row["logged"]) for row in found] == [(13, 1)]
+    assert questions.ledger_since(store.connection, since.replace(hour=20)) == ([], [])
 
 
 def test_drops_are_told_by_reason(store: Store) -> None:

@@ -242,7 +242,7 @@ def test_a_damaged_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with a_store(tmp_path) as store:
         store.write(batch(event()))
     layout_of(tmp_path).work_db.write_bytes(b"no database" * 1000)
-    with pytest.raises(UnusableLogError, match=r"cannot be opened.*Move it"):
+    with pytest.raises(UnusableLogError, match=r"cannot be opened.*`ropo storage rebuild`"):
         open_store(tmp_path)
 
 
@@ -273,7 +273,11 @@ def test_a_lost_database_is_begun_anew_after_the_parts(tmp_path: Path) -> None:
     time = Time()
     filed(tmp_path, time)
     layout_of(tmp_path).work_db.unlink()
-    with a_store(tmp_path, time, part_rows=1) as store:
+    with pytest.raises(UnusableLogError, match=r"is gone.*`ropo storage rebuild`"):
+        open_store(tmp_path, time)
+    with a_store(tmp_path, time, part_rows=1, anew=True) as store:
+        assert not store.publish()
+        store.show()
         assert (count(store), store.mark.b) == (2, 2)
         # Its files come again from the archive: those that are in the parts are known.
         assert store.ingested([name_of(n) for n in (1, 2, 3)]) == {name_of(1), name_of(2)}
@@ -290,7 +294,7 @@ def test_parts_of_a_range_that_was_not_whole_are_put_aside_with_a_lost_database(
     (part,) = layout.cold.glob(f"events/day=*/{Range(0, 2).file_name}")
     shutil.copy(part, part.with_name(Range(2, 9).file_name))
     layout.work_db.unlink()
-    with a_store(tmp_path, time) as store:
+    with a_store(tmp_path, time, anew=True) as store:
         assert (count(store), store.mark.b) == (2, 2)
     assert part.with_name(Range(2, 9).file_name + ".orphan").exists()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import duckdb
 
-from storage import promote, sql, store
+from storage import promote, shelves, sql, store
 from storage.layout import Layout
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -130,6 +130,10 @@ def open_store(folder: Path, mutation: str = "") -> Store:
         store.Promotion = Hasty
     if mutation == "unmarked":
         sql.read = unmarked
+    if mutation == "unshared":
+        shelves.share = lambda cold, *paths: None
+    if mutation == "careless":
+        shelves.is_open = lambda door: False
     kind = Forgetful if mutation == "forgetful" else Store
     settings = StorageSettings(path=str(folder), part_rows=2500, grace_secs=GRACE_SECS, memory_limit_mb=256)
     return kind.open(layout_of(folder), settings)
@@ -158,6 +162,7 @@ def write(folder: Path, mutation: str) -> None:
             at = int(put_away.read_text()) if put_away.exists() else 0
         if time.monotonic() - published > PUBLISH_SECS:
             log.publish()
+            log.tidy()
             published = time.monotonic()
         log.promote(time.time())
     log.close()

@@ -73,7 +73,7 @@ def layout_of(folder: Path) -> Layout:
     return Layout(folder / "data", hot_path=folder / "image" / "hot.duckdb")
 
 
-def open_store(folder: Path, time: Time | None = None, **settings: Any) -> Store:
+def open_store(folder: Path, time: Time | None = None, *, anew: bool = False, **settings: Any) -> Store:
     time = time or Time()
     chosen = {"part_rows": 1_000_000, "grace_secs": 60.0, "memory_limit_mb": 256} | settings
     return Store.open(
@@ -81,6 +81,7 @@ def open_store(folder: Path, time: Time | None = None, **settings: Any) -> Store
         StorageSettings(path=str(folder / "data"), **chosen),
         clock=lambda: time.unix,
         monotonic=lambda: time.monotonic,
+        anew=anew,
     )
 
 

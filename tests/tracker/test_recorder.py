@@ -50,7 +50,13 @@ class House:
     def exchange(self, fields: dict[str, str] | None = None, *, method: str = "GET", target: str = "/") -> Exchange:
         raw = tuple((name.encode(), value.encode("latin-1")) for name, value in (fields or NAVIGATION).items())
         return Exchange(
-            seq=7, started_ns=NOW_NS, client="192.0.2.77", scheme="http", method=method, target=target, head=RequestHead(raw)
+            seq=7,
+            started_ns=NOW_NS,
+            client="192.0.2.77",
+            scheme="http",
+            method=method,
+            target=target,
+            head=RequestHead(raw),
         )
 
     def pass_through(self, exchange: Exchange, *, status: int = 200, fields=HTML) -> list[tuple[bytes, bytes]] | None:

@@ -27,7 +27,13 @@ def post(target: str = "/kontakt/", content_type: str = URLENCODED, **fields: st
         (name.replace("_", "-").encode(), value.encode()) for name, value in (given | fields).items() if value
     ]  # fmt: skip
     return Exchange(
-        seq=1, started_ns=1, client="192.0.2.1", scheme="https", method="POST", target=target, head=RequestHead(tuple(head))
+        seq=1,
+        started_ns=1,
+        client="192.0.2.1",
+        scheme="https",
+        method="POST",
+        target=target,
+        head=RequestHead(tuple(head)),
     )
 
 

@@ -1,0 +1,6 @@
+-- All that these browsers did, and the requests that brought these leads. The earliest first.
+select *
+from events
+where visitor_id in (select unnest($visitor_ids::varchar[]))
+  or lead_id in (select unnest($lead_ids::varchar[]))
+order by occurred_at

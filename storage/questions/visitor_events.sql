@@ -1,0 +1,4 @@
+-- How many events does this browser have?
+select count(*) as events
+from events
+where visitor_id = $visitor_id
