@@ -1,4 +1,4 @@
--- All that these browsers did, and the requests that brought these leads. The earliest first.
+-- What did these browsers do, and which requests brought these leads? The earliest first.
 select *
 from events
 where visitor_id in (select unnest($visitor_ids::varchar[]))
