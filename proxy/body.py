@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from proxy.fields import Field, plainly
+from proxy.fields import FORWARDING, HOP_BY_HOP, TOKEN, Field, plainly
 
 # What a chunk's line may hold beside its size, and a trailer section in all: extensions mean nothing to us.
 MAX_CHUNK_LINE = 4096
 MAX_TRAILER_BYTES, MAX_TRAILERS = 16_384, 100
 
-# RFC 9110 5.6.2 and 5.5: a name is a token; a value holds no control characters but the tab.
-TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+# RFC 9110 5.5: no control characters but the tab.
 VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
 _TRAILER = re.compile(rb"(" + TOKEN + rb"):[ \t]*(" + VALUE + rb")")
 _QUOTED = rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e\x80-\xff])*"'
@@ -26,15 +25,10 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + 
 _LAX_CHUNK = re.compile(_CHUNK.pattern + rb"[ \t]*")
 
 # RFC 9110 6.5.1: what says how a message is framed, routed or handled comes too late in a trailer.
-_NO_TRAILER = frozenset(
-    {
-        b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-length", b"content-range",
-        b"content-type", b"cookie", b"expect", b"forwarded", b"host", b"keep-alive", b"max-forwards",
-        b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"range", b"set-cookie", b"te", b"trailer",
-        b"transfer-encoding", b"upgrade", b"www-authenticate", b"x-forwarded-for", b"x-forwarded-host",
-        b"x-forwarded-port", b"x-forwarded-proto", b"x-real-ip",
-    }
-)  # fmt: skip
+_NO_TRAILER = HOP_BY_HOP | FORWARDING | {
+    b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range", b"content-type",
+    b"cookie", b"expect", b"host", b"max-forwards", b"range", b"set-cookie", b"trailer", b"www-authenticate",
+}  # fmt: skip
 
 
 class FramingError(ValueError):

@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.fields import Field
 from proxy.heads import AnswerHead, RequestHead
+from proxy.refusal import Refusal, body_bytes
 
 __all__ = ["AnswerHead", "Exchange", "Field", "RequestHead"]
 
@@ -96,6 +97,14 @@ class Exchange:
             return answer.fields
         place = answer.date_place
         return (*answer.fields[:place], (b"Date", self.date), *answer.fields[place:])
+
+    def refused(self, refusal: Refusal) -> None:
+        """The proxy answers itself, with a page of its own and nothing of an answer from upstream."""
+        self.status = refusal.status
+        self.refusal = refusal.reason
+        self.ended_by = refusal.ended_by
+        self.answer = None
+        self.response_bytes = body_bytes(refusal) if self.method != "HEAD" else 0
 
     def get(self, name: bytes) -> str | None:
         """The value of the request field `name` (lower case) as text, undecodable octets escaped; None if absent."""

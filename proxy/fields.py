@@ -38,7 +38,8 @@ HTTP2_SETTINGS = b"http2-settings"
 # Two of these in one request, and two readers may see two different messages.
 SINGLE = (b"host", b"content-length", b"transfer-encoding")
 
-_is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 5.1
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 5.6.2; a name is one (5.1)
+_is_token = re.compile(TOKEN).fullmatch
 _TOKENS = re.compile(rb"[^\s,]+")
 
 

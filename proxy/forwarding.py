@@ -23,7 +23,7 @@ from proxy.downstream import Downstream, RequestError
 from proxy.exchange import Exchange
 from proxy.fields import plainly
 from proxy.heads import AnswerHead
-from proxy.refusal import Refusal, body_bytes
+from proxy.refusal import Refusal
 from proxy.request import is_idempotent, upstream_head
 
 if TYPE_CHECKING:
@@ -288,11 +288,8 @@ class Forwarding:
             self._cut(refusal.ended_by, refusal)
             return
         exchange, downstream = self.exchange, self.downstream
-        exchange.status = refusal.status
-        exchange.refusal = refusal.reason
-        exchange.ended_by = refusal.ended_by
-        exchange.answer = exchange.response_copy = None
-        exchange.response_bytes = body_bytes(refusal) if exchange.method != "HEAD" else 0
+        exchange.refused(refusal)
+        exchange.response_copy = None
         whole = downstream.body_whole
         self._finish()
         self._drop_upstream()

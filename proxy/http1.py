@@ -22,7 +22,7 @@ from proxy.fields import Field
 from proxy.forwarding import Forwarding
 from proxy.heads import AnswerHead, RequestHead
 from proxy.proxy_protocol import ProxyHeader
-from proxy.refusal import Refusal, body_bytes, response
+from proxy.refusal import Refusal, response
 from proxy.request import read_line, what_was_asked, why_incomplete, with_host
 from proxy.tunnel import Tunnel
 
@@ -243,10 +243,7 @@ class Http1(Connection):
     def _answer_ourselves(self, exchange: Exchange, refusal: Refusal, *, location: bytes | None = None) -> None:
         proxy, with_body = self.proxy, exchange.method != "HEAD"
         close = not self.keep_alive or not self.body_whole or proxy.stopping
-        exchange.status = refusal.status
-        exchange.refusal = refusal.reason
-        exchange.ended_by = refusal.ended_by
-        exchange.response_bytes = body_bytes(refusal) if with_body else 0
+        exchange.refused(refusal)
         proxy.observe_start(exchange)
         proxy.finish(exchange)
         self._write(response(refusal, date=proxy.date, close=close, with_body=with_body, location=location))

@@ -24,7 +24,7 @@ from proxy.http2_heads import (
     refusal_block,
     trailer_block,
 )  # fmt: skip
-from proxy.refusal import Refusal, body_bytes
+from proxy.refusal import Refusal
 
 if TYPE_CHECKING:
     from proxy.http2 import Http2
@@ -104,10 +104,7 @@ class Http2Stream:
 
     def _answer_ourselves(self, exchange: Exchange, refusal: Refusal, *, location: bytes | None = None) -> None:
         proxy = self.connection.proxy
-        exchange.status = refusal.status
-        exchange.refusal = refusal.reason
-        exchange.ended_by = refusal.ended_by
-        exchange.response_bytes = body_bytes(refusal)
+        exchange.refused(refusal)
         proxy.observe_start(exchange)
         proxy.finish(exchange)
         self._send_refusal(refusal, location)

@@ -17,8 +17,7 @@ from typing import NamedTuple
 from aiohttp.http_exceptions import LineTooLong
 
 from proxy import llhttp
-from proxy.body import TOKEN
-from proxy.fields import SINGLE, has_token, named_in_connection, plainly
+from proxy.fields import SINGLE, TOKEN, has_token, named_in_connection, plainly
 from proxy.heads import RequestHead, values_of
 from proxy.refusal import Refusal
 

@@ -222,6 +222,7 @@ async def test_a_malformed_request_is_answered_and_numbered_like_any_other(http2
     assert (await client.answer(client.ask())).status == 200
     exchanges = await stage.until_logged(5)
     assert [e.seq for e in exchanges] == [1, 2, 3, 4, 5]
+    assert [e.response_bytes > 0 for e in exchanges] == [True, True, True, False, True]  # to HEAD goes no page
     assert [e.refusal for e in exchanges] == [
         "bad_request", "method_not_allowed", "fields_too_large", "bad_request", None,
     ]  # fmt: skip

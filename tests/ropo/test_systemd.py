@@ -184,7 +184,8 @@ def test_the_units_say_what_the_manual_promises():
     service = unit("ropo.service")
     for line in (
         "Type=notify-reload", "KillMode=mixed", "NoNewPrivileges=yes", "ProtectSystem=strict", "StateDirectory=ropo",
-        "PrivateTmp=yes", "SystemCallFilter=@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self", "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        "PrivateTmp=yes", "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        "SystemCallFilter=@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self",
         "AmbientCapabilities=CAP_NET_BIND_SERVICE", "MemoryDenyWriteExecute=yes",
     ):  # fmt: skip
         assert line in service.splitlines()
