@@ -23,8 +23,7 @@ from typing import Any
 
 import duckdb
 
-from ropo import landlock
-from storage import read, sql
+from storage import landlock, read, sql
 from storage.layout import Layout
 
 # Compare with ==: on DuckDB 1.5 there are several of each.

@@ -1,8 +1,8 @@
-"""Takes rights from this process for good: what it may write, start, open and use up.
+"""Takes rights from this process for good: what it may write, start and use up. What it may open: `storage.landlock`.
 
-Knows Linux: resource limits, prctl(2) and Landlock (landlock(7)), through ctypes. Knows nothing of SQL.
+Knows Linux: resource limits and prctl(2), through ctypes. Knows nothing of SQL.
 
-Landlock and prctl hold for the calling thread and those it starts later: call this before there is another one.
+prctl holds for the calling thread and those it starts later: call this before there is another one.
 RLIMIT_AS is not among them: DuckDB's allocator reserves addresses it never uses. RLIMIT_DATA counts what can be written.
 """
 
@@ -12,7 +12,6 @@ import ctypes
 import os
 import resource
 import signal
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,70 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # prctl(2)
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
-# landlock(7). The numbers of the three calls are the same on every architecture.
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_CREATE_RULESET_VERSION = 1
-_RULE_PATH_BENEATH = 1
-_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-# How many rights to files each version of the ABI knows. All of them are taken, whatever they are called.
-_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-# Since 4: bind and connect TCP. Since 6: abstract Unix sockets, and signals to others.
-_NETWORK_SINCE, _NETWORK_RIGHTS = 4, 0b11
-_SCOPES_SINCE, _SCOPES = 6, 0b11
-
 OPEN_FILES = 1024
-
-
-class _Ruleset(ctypes.Structure):
-    _fields_ = [("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scopes", ctypes.c_uint64)]
-
-
-class _Beneath(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = [("rights", ctypes.c_uint64), ("fd", ctypes.c_int32)]
-
-
-def landlock_version() -> int:
-    """The version of Landlock's ABI here; 0 without it."""
-    return max(0, _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION)))
-
-
-def read_only(paths: Iterable[Path]) -> bool:
-    """From now on files may be read that are one of `paths` or lie below it; nothing else may be done to any file.
-
-    Files that are open stay so. TCP is closed as well where the kernel can (6.7). A path that is not there is left out.
-    False: this kernel has no Landlock. Raises OSError if it has, and refuses.
-    """
-    version = landlock_version()
-    if not version:
-        return False
-    known = _FILE_RIGHTS[min(version, max(_FILE_RIGHTS))]
-    rules = _Ruleset(
-        files=(1 << known) - 1,
-        network=_NETWORK_RIGHTS if version >= _NETWORK_SINCE else 0,
-        scopes=_SCOPES if version >= _SCOPES_SINCE else 0,
-    )
-    size = 8 if version < _NETWORK_SINCE else 16 if version < _SCOPES_SINCE else 24
-    fd = _called(_libc.syscall(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0)))
-    try:
-        for path in paths:
-            with suppress(FileNotFoundError):
-                _allow(fd, path)
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        _called(_libc.syscall(_RESTRICT_SELF, fd, ctypes.c_uint32(0)))
-    finally:
-        os.close(fd)
-    return True
-
-
-def _allow(ruleset: int, path: Path) -> None:
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        rights = _READ_FILE | _READ_DIR if path.is_dir() else _READ_FILE
-        rule = _Beneath(rights, fd)
-        _called(_libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), ctypes.c_uint32(0)))
-    finally:
-        os.close(fd)
 
 
 def write_nothing() -> None:

@@ -20,9 +20,8 @@ from aiohttp import web
 
 from dashboard.orders import LayoutPaths, cannot_listen, first_line, listening, stop_at_end_of_stdin
 from dashboard.reader.app import Idle, Reader
-from dashboard.reader.confine import landlock_version
 from dashboard.settings import SqlSettings, address
-from storage import status
+from storage import landlock, status
 from storage.layout import Layout
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ async def serve(orders: Orders) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     stop_at_end_of_stdin(loop, stop)
-    if not (landlock := landlock_version()):
+    if not (known := landlock.version()):
         logger.warning(
             'event=no_landlock so="queries are kept from files by DuckDB and file rights alone" '
             'next="Linux 5.13 or newer, and no filter of system calls in its way, see docs/sql-over-http.md"'
@@ -77,7 +76,7 @@ async def serve(orders: Orders) -> int:
         except OSError as failure:
             logger.error("%s", cannot_listen(orders.sql.listen, failure, "dashboard.sql.listen"))
             return 1
-        state = {"kind": "reader", "listen": listening(runner), "landlock": landlock}
+        state = {"kind": "reader", "listen": listening(runner), "landlock": known}
         return await report(layout, lambda: state | reader.state(), runner, reader, stop)
     finally:
         await runner.cleanup()

@@ -26,7 +26,7 @@ import pytz  # noqa: F401
 from dashboard.reader import confine, files, formats, statement
 from dashboard.reader.frames import GRACE_SECS, End, Head, Kind, Order, frame, frames_of
 from dashboard.reader.problem import Problem, Refused, no_log, of_duckdb, too_late, too_long
-from storage import questions, sql
+from storage import landlock, questions, sql
 
 # DuckDB counts what it keeps, not what its functions make on the way (measured: 7.9 GB with a limit of 256 MB, by
 # `repeat(repeat('x', 1000000), 2000)`). Beyond this the system gives no more, which it reports like its own limit.
@@ -127,7 +127,7 @@ def lock_in(order: Order) -> None:
     # By the system, whether or not anything in here listens.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, max(0.0, order.secs) + GRACE_SECS)
-    confine.read_only([*readable, *_OF_THE_MACHINE])
+    landlock.read_only([*readable, *_OF_THE_MACHINE])
 
 
 def connect(order: Order) -> duckdb.DuckDBPyConnection:

@@ -11,8 +11,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from ropo import landlock, log_access
+from ropo import log_access
 from ropo.log_access import open_confined
+from storage import landlock
 from storage.layout import Layout
 from storage.read import NoLogError
 from tests.support import sample_log

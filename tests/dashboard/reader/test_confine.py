@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.reader.confine import landlock_version
+from storage import landlock
 from tests.support.ropo_process import environment
 
-needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
+needs_landlock = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 
 BEGIN = """
 import json, os, resource, socket, sys
 from pathlib import Path
 from dashboard.reader import confine
+from storage import landlock
 
 def tried(what):
     try:
@@ -66,7 +67,7 @@ def test_of_all_files_only_those_named_can_be_read_and_none_be_made_or_removed(t
     found = said(
         """
 root = Path(sys.argv[1])
-done = confine.read_only([root / "open", root / "one", root / "missing"])
+done = landlock.read_only([root / "open", root / "one", root / "missing"])
 found = {
     "done": done,
     "below": tried(lambda: (root / "open/deep/file").read_text()),
@@ -91,7 +92,7 @@ print(json.dumps(found))
     allowed = {"done": True, "below": "'yes'", "named": "'yes'"}
     assert {name: value for name, value in found.items() if name in allowed} == allowed
     # Truncating by name is a right of its own since Landlock 3 (Linux 6.2); a cross-folder rename is EXDEV.
-    refused = {"PermissionError", "OSError"} | ({"None"} if landlock_version() < 3 else set())
+    refused = {"PermissionError", "OSError"} | ({"None"} if landlock.version() < 3 else set())
     assert {value for name, value in found.items() if name not in allowed} <= refused, found
 
 
@@ -103,7 +104,7 @@ def test_a_file_that_is_put_in_the_place_of_a_named_one_cannot_be_read(tmp_path:
 named = Path(sys.argv[1]) / "named"
 pid = os.fork()
 if not pid:
-    confine.read_only([named])
+    landlock.read_only([named])
     os.kill(os.getpid(), 19)
     print(json.dumps({"read": tried(named.read_text)}), flush=True)
     os._exit(0)
@@ -118,13 +119,13 @@ os.waitpid(pid, 0)
     assert found == {"read": "PermissionError"}
 
 
-@pytest.mark.skipif(landlock_version() < 4, reason="this kernel cannot close the network for one process")
+@pytest.mark.skipif(landlock.version() < 4, reason="this kernel cannot close the network for one process")
 def test_no_connection_goes_out():
     found = said(
         """
 with socket.create_server(("127.0.0.1", 0)) as server:
     port = server.getsockname()[1]
-    confine.read_only([])
+    landlock.read_only([])
     print(json.dumps({"out": tried(lambda: socket.create_connection(("127.0.0.1", port)))}))
 """
     )

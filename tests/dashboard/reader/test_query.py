@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dashboard.reader.confine import landlock_version
+from storage import landlock
 from storage.layout import Layout
 from tests.support import log_proof
 from tests.support.logs import a_visit, layout_of, write_log
@@ -125,7 +125,7 @@ def test_the_attacks_are_real_without_any_layer_they_find_secrets_and_leave_trac
 
 @pytest.mark.parametrize("gone", ["statement", "statement transaction", "statement transaction duckdb"])
 def test_the_layers_below_hold_by_themselves(tmp_path: Path, gone: str):
-    if "duckdb" in gone and not landlock_version():
+    if "duckdb" in gone and not landlock.version():
         pytest.skip("this kernel has no Landlock")
     layout = layout_of(tmp_path)
     write_log(layout, a_visit())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ropo import landlock
+from storage import landlock
 
 pytestmark = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 
